@@ -1,0 +1,29 @@
+"""Maps of many variables from airborne hyperspectral scenes.
+
+The public names below are loaded on first use, so that ``import hsimap`` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from hsimap.bundle import Bundle
+    from hsimap.mapping import predict
+    from hsimap.scenes import Scene, open_scene
+
+__version__ = "0.1.0"
+_HOME: Final = {
+    "Bundle": "hsimap.bundle",
+    "Scene": "hsimap.scenes",
+    "open_scene": "hsimap.scenes",
+    "predict": "hsimap.mapping",
+}
+__all__ = ["Bundle", "Scene", "__version__", "open_scene", "predict"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,48 @@
+"""Run one stage of a pipeline ahead of the next, bounded, in order, without losing its errors."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+T = TypeVar("T")
+R = TypeVar("R")
+_END: Final = object()
+
+
+def prefetch(items: Iterable[T], *, depth: int) -> Iterator[T]:
+    """Pull ``items`` in one background thread, at most ``depth`` ahead of the caller.
+
+    The order is kept. An error raised by ``items`` is raised here, in its place.
+    """
+    source = iter(items)
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
+    try:
+        ahead = deque(pool.submit(next, source, _END) for _ in range(depth))
+        while (item := ahead.popleft().result()) is not _END:
+            ahead.append(pool.submit(next, source, _END))
+            yield item  # type: ignore[misc]  # _END is excluded above
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def drain(function: Callable[[T], R], items: Iterable[T], *, depth: int) -> Iterator[R]:
+    """Apply ``function`` to ``items`` in one background thread and yield the results in order.
+
+    At most ``depth`` items wait or run; an error of the function or of ``items`` is raised here.
+    """
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drain")
+    waiting: deque[object] = deque()
+    try:
+        for item in items:
+            if len(waiting) >= depth:
+                yield waiting.popleft().result()  # type: ignore[attr-defined]
+            waiting.append(pool.submit(function, item))
+        while waiting:
+            yield waiting.popleft().result()  # type: ignore[attr-defined]
+    finally:
+        pool.shutdown(cancel_futures=True)
