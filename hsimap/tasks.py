@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hsimap.errors import InputError
+from hsimap.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +22,7 @@ CLASS_NODATA: Final = 255
 """Code of an invalid pixel in a class map."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _RESERVED: Final = re.compile(r"qa|.*_(probability|std|low|high)")
+_FIELDS: Final = ("kind", "title", "classes", "colors", "unit", "range")
 _PALETTE: Final = (
     "#4e79a7", "#59a14f", "#f28e2b", "#e15759", "#76b7b2", "#edc948", "#b07aa1", "#9c755f",
     "#ff9da7", "#bab0ac", "#1b7837", "#762a83", "#2166ac", "#b2182b", "#8c510a", "#35978f",
@@ -203,3 +206,79 @@ def decode_classes(task: Task, probabilities: NDArray[np.floating]) -> NDArray[n
     codes: NDArray[np.uint8] = task.codes[probabilities.argmax(axis=0)]
     codes[~np.isfinite(probabilities).all(axis=0)] = CLASS_NODATA
     return codes
+
+
+def task_from_mapping(name: str, mapping: object) -> Task:
+    """Build a task from its YAML form.
+
+    Parameters
+    ----------
+    name : str
+        Name of the task.
+    mapping : object
+        A mapping with ``kind`` and optionally ``title``, ``unit``, ``range``, ``classes`` (code to
+        name, in the order of the network's channels) and ``colors`` (code to ``"#rrggbb"``;
+        classes without one take the palette's).
+
+    Returns
+    -------
+    Task
+
+    Raises
+    ------
+    UsageError
+        Naming the task and the field.
+
+    Examples
+    --------
+    >>> task = task_from_mapping(
+    ...     "cover", {"kind": "categorical", "classes": {1: "roof", 4: "tree"}}
+    ... )
+    >>> task.codes.tolist(), task.classes[1].color
+    ([1, 4], '#59a14f')
+    """
+    if not isinstance(mapping, Mapping):
+        raise UsageError(f"task {name!r} must be a mapping such as {{kind: ...}}, got {mapping!r}")
+    for key in mapping:
+        if key not in _FIELDS:
+            near = get_close_matches(str(key), _FIELDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_FIELDS)}"
+            raise UsageError(f"task {name!r}: unknown key {key!r}{hint}")
+    plain = {key: mapping[key] for key in mapping if key not in {"classes", "colors"}}
+    try:
+        return Task.model_validate({"name": name, **plain, "classes": _class_labels(name, mapping)})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        text = first["msg"].removeprefix("Value error, ")
+        got = f", got {first['input']!r}" if where else ""
+        field = f" {where}:" if where else ""
+        raise UsageError(f"task {name!r}:{field} {text}{got}") from None
+
+
+def _class_labels(name: str, mapping: Mapping[object, object]) -> tuple[dict[str, object], ...]:
+    names = _by_code(name, "classes", mapping.get("classes"))
+    colors = _by_code(name, "colors", mapping.get("colors"))
+    for code in colors:
+        if code not in names:
+            raise UsageError(
+                f"task {name!r}: colors names the code {code}, which classes {list(names)} do not"
+            )
+    default = default_colors(len(names))
+    return tuple(
+        {"code": code, "name": text, "color": colors.get(code, default[i])}
+        for i, (code, text) in enumerate(names.items())
+    )
+
+
+def _by_code(name: str, field: str, value: object) -> dict[int, object]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UsageError(
+            f"task {name!r}: {field} must map codes to texts as in {{1: ...}}, got {value!r}"
+        )
+    for code in value:
+        if not isinstance(code, int) or isinstance(code, bool):
+            raise UsageError(f"task {name!r}: {field} has the code {code!r}; codes are integers")
+    return dict(value)
