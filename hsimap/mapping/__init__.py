@@ -1,1 +1,1 @@
-"""See DESIGN: mapping."""
+"""Map one scene: plan, read, compute, blend, write, commit."""

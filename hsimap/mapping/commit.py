@@ -1,0 +1,138 @@
+"""Turn finished strips into finished maps; the manifest is written last."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from hsimap.geometry import Window
+from hsimap.products import read_manifest, write_layer, write_manifest, write_preview
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hsimap.mapping.encoding import Product
+    from hsimap.mapping.journal import LayerStore, RunFolder
+
+MANIFEST: Final = "manifest.json"
+PREVIEW: Final = "preview.png"
+_STALE_SUFFIXES: Final = (".aux.xml", ".ovr", ".msk")
+_BLOCK_ROWS: Final = 512
+_PACKAGES: Final = ("numpy", "rasterio", "onnxruntime-gpu", "onnxruntime", "torch")
+
+
+def read_finished(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a finished folder; empty where there is none."""
+    if not (folder / MANIFEST).exists():
+        return {}
+    return dict(read_manifest(folder))
+
+
+def finalise(
+    folder: Path,
+    run: RunFolder,
+    stores: list[tuple[Product, LayerStore]],
+    *,
+    record: dict[str, object],
+    started: float,
+) -> None:
+    """Write, read back and rename every map, then the preview, then the manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the maps go.
+    run : RunFolder
+        Removed at the end.
+    stores : list
+        The maps and their strips.
+    record : dict
+        What the manifest says beside files and times.
+    started : float
+        ``time.monotonic()`` at the start of the run.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)
+    staging = run.path / "products"
+    staging.mkdir(exist_ok=True)
+    written: list[Path] = []
+    statistics: dict[str, object] = {}
+    for product, store in stores:
+        written += write_layer(staging, product.layer, store.read)
+        statistics[product.layer.name] = summarise(product, store)
+    write_preview(staging / PREVIEW, [product.layer for product, _ in stores], staging)
+    written.append(staging / PREVIEW)
+    for path in written:
+        _move(path, folder)
+    _sync_folder(folder)
+    files = [folder / path.name for path in written]
+    content = {
+        **record,
+        "statistics": statistics,
+        "versions": _versions(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    write_manifest(folder, content, files=files)
+    run.remove()
+
+
+def summarise(product: Product, store: LayerStore) -> dict[str, object]:
+    """Count a map's pixels: per class where it has classes, and those without a value."""
+    layer = product.layer
+    height, width = layer.grid.height, layer.grid.width
+    counts = np.zeros(256, dtype=np.int64)
+    missing, total, low, high = 0, 0.0, np.inf, -np.inf
+    for row in range(0, height, _BLOCK_ROWS):
+        window = Window(row=row, col=0, height=min(_BLOCK_ROWS, height - row), width=width)
+        values = store.read(window)[0]
+        if layer.kind == "classes":
+            counts += np.bincount(values.ravel(), minlength=256)
+        elif layer.kind == "values":
+            known = values[np.isfinite(values)].astype(np.float64)
+            missing += values.size - known.size
+            if known.size:
+                total += known.sum()
+                low, high = min(low, known.min()), max(high, known.max())
+        else:
+            missing += int((values == layer.nodata).sum())
+    pixels = height * width
+    if layer.kind == "classes":
+        missing = int(counts[int(layer.nodata)])
+        classes = {c.name: int(counts[c.code]) for c in layer.task.classes}
+        return {"pixels": pixels, "nodata": missing, "classes": classes}
+    if layer.kind == "values" and missing < pixels:
+        mean = total / (pixels - missing)
+        return {"pixels": pixels, "nodata": missing, "min": low, "max": high, "mean": mean}
+    return {"pixels": pixels, "nodata": missing}
+
+
+def _move(path: Path, folder: Path) -> None:
+    """Rename a finished file into place; sidecars of an older map of that name go first."""
+    target = folder / path.name
+    if path.suffix == ".tif":
+        for suffix in _STALE_SUFFIXES:
+            target.with_name(target.name + suffix).unlink(missing_ok=True)
+    path.replace(target)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

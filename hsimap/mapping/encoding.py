@@ -1,0 +1,120 @@
+"""From blended network outputs to the numbers that stand in the maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from hsimap.products import Layer
+from hsimap.tasks import CLASS_NODATA, Kind, Output, decode_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from hsimap.bundle import BundleManifest
+    from hsimap.geometry import Grid
+    from hsimap.mapping.settings import Probabilities
+
+PROBABILITY_STEPS: Final = 65534
+"""A probability p is stored as round(p * 65534); 65535 is nodata."""
+PROBABILITY_NODATA: Final = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """One map file and the network output that it is made from."""
+
+    layer: Layer
+    output: Output
+
+
+def products_of(
+    manifest: BundleManifest, grid: Grid, *, probabilities: Probabilities, tags: Mapping[str, str]
+) -> list[Product]:
+    """List the maps that a bundle gives on a scene's grid, in the order of its outputs."""
+    tasks = {task.name: task for task in manifest.tasks}
+    products = []
+    for output in manifest.outputs:
+        task = tasks[output.task]
+        common = {"grid": grid.coarsen(output.stride), "task": task, "tags": dict(tags)}
+        if output.kind is not Kind.CATEGORICAL:
+            layer = Layer(
+                name=output.name,
+                kind="values",
+                bands=(output.name,),
+                dtype="float32",
+                nodata=float("nan"),
+                **common,
+            )
+            products.append(Product(layer=layer, output=output))
+            continue
+        layer = Layer(
+            name=output.name,
+            kind="classes",
+            bands=(output.name,),
+            dtype="uint8",
+            nodata=CLASS_NODATA,
+            **common,
+        )
+        products.append(Product(layer=layer, output=output))
+        if probabilities != "none":
+            names = [label.name for label in task.classes]
+            layer = Layer(
+                name=f"{output.name}_probability",
+                kind="probabilities",
+                bands=tuple(names) if probabilities == "all" else ("highest",),
+                dtype="uint16",
+                nodata=PROBABILITY_NODATA,
+                scale=1 / PROBABILITY_STEPS,
+                **common,
+            )
+            products.append(Product(layer=layer, output=output))
+    return products
+
+
+def encode(
+    layer: Layer, values: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> NDArray[np.generic]:
+    """Turn blended values into what is stored.
+
+    Parameters
+    ----------
+    layer : Layer
+        Which map.
+    values : ndarray
+        ``(channel, y, x) float32``: blended class probabilities, or values in physical units.
+    valid : ndarray
+        ``(y, x)`` True = valid; every other pixel becomes nodata.
+
+    Returns
+    -------
+    ndarray
+        ``(band, y, x)`` of the layer's dtype. A pixel where the network gave a number that is
+        not finite is nodata as well.
+    """
+    valid = valid & np.isfinite(values).all(axis=0)
+    if layer.kind == "values":
+        return np.where(valid, values, np.float32(np.nan)).astype(np.float32)
+    if layer.kind == "classes":
+        codes = decode_classes(layer.task, np.where(valid, values, np.float32(np.nan)))
+        return codes[None]
+    if len(layer.bands) == 1 != values.shape[0]:
+        values = values.max(axis=0, keepdims=True)
+    steps = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * PROBABILITY_STEPS)
+    return np.where(valid, steps, PROBABILITY_NODATA).astype(np.uint16)
+
+
+def coarsen_valid(valid: NDArray[np.bool_], stride: int) -> NDArray[np.bool_]:
+    """Return which output pixels stand on valid input pixels only; edges count what is there."""
+    if stride == 1:
+        return valid
+    height, width = valid.shape
+    pad = (-height % stride, -width % stride)
+    padded = np.pad(valid, ((0, pad[0]), (0, pad[1])), constant_values=True)
+    blocks = padded.reshape(padded.shape[0] // stride, stride, -1, stride)
+    result: NDArray[np.bool_] = blocks.all(axis=(1, 3))
+    return result

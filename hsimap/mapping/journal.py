@@ -1,0 +1,220 @@
+"""The hidden run folder: finished strips on disk, and the journal that says which they are."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from hsimap.errors import LockedError, OutputExistsError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hsimap.geometry import Window
+    from hsimap.products import Layer
+
+RUN_FOLDER: Final = ".hsimap-run"
+_IDENTITY: Final = "identity.json"
+_JOURNAL: Final = "journal.jsonl"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold an output folder; the lock vanishes with the process.
+
+    Raises
+    ------
+    LockedError
+        If another run holds it.
+    """
+    path = folder / ".hsimap-lock"
+    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LockedError(
+                f"another run is writing to {folder}; wait for it or choose another --out"
+            ) from error
+        yield
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
+def differing_fields(mine: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
+    """Name the fields in which two run identities differ."""
+    return sorted(key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key))
+
+
+class LayerStore:
+    """The strips of one map as a flat ``(band, y, x)`` file, space taken up front.
+
+    Parameters
+    ----------
+    path : Path
+        Made if it is not there.
+    layer : Layer
+        Shape and dtype.
+    """
+
+    def __init__(self, path: Path, layer: Layer) -> None:
+        self._shape = (len(layer.bands), layer.grid.height, layer.grid.width)
+        self._dtype = np.dtype(layer.dtype)
+        self._path = path
+        self._handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        size = int(np.prod(self._shape)) * self._dtype.itemsize
+        try:
+            os.posix_fallocate(self._handle, 0, size)
+        except OSError as error:
+            os.close(self._handle)
+            raise StorageError(
+                f"{path.parent} has no room for the {size / 2**20:.1f} MiB of {layer.name}:"
+                f" {error.strerror}; free some space or choose another --out"
+            ) from error
+
+    def _offset(self, band: int, row: int) -> int:
+        return (band * self._shape[1] + row) * self._shape[2] * self._dtype.itemsize
+
+    def write(self, row: int, values: NDArray[np.generic]) -> int:
+        """Write ``(band, y, x)`` values from a row on, over the whole width; give their CRC-32."""
+        crc = 0
+        for band, plane in enumerate(values):
+            data = np.ascontiguousarray(plane, dtype=self._dtype).tobytes()
+            _pwrite_all(self._handle, data, self._offset(band, row))
+            crc = zlib.crc32(data, crc)
+        return crc
+
+    def checksum(self, row: int, height: int) -> int:
+        """Return the CRC-32 of rows as they are on disk."""
+        crc = 0
+        for band in range(self._shape[0]):
+            size = height * self._shape[2] * self._dtype.itemsize
+            crc = zlib.crc32(os.pread(self._handle, size, self._offset(band, row)), crc)
+        return crc
+
+    def read(self, window: Window) -> NDArray[np.generic]:
+        """Return ``(band, y, x)`` of a window that lies inside."""
+        bands, _, width = self._shape
+        out = np.empty((bands, window.height, width), dtype=self._dtype)
+        for band in range(bands):
+            size = window.height * width * self._dtype.itemsize
+            data = os.pread(self._handle, size, self._offset(band, window.row))
+            out[band] = np.frombuffer(data, dtype=self._dtype).reshape(window.height, width)
+        return out[:, :, window.col : window.col + window.width]
+
+    def sync(self) -> None:
+        """Wait until what was written is durable."""
+        os.fdatasync(self._handle)
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._handle)
+
+
+class RunFolder:
+    """Everything an unfinished run has on disk.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder; the run folder is made inside it, on the same file system.
+    identity : mapping
+        What makes two runs the same; an unfinished run of the same identity is resumed.
+    overwrite : bool
+        Discard an unfinished run of another identity.
+
+    Raises
+    ------
+    OutputExistsError
+        If an unfinished run of another identity is there and ``overwrite`` is False.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, object], *, overwrite: bool) -> None:
+        self.path = folder / RUN_FOLDER
+        stored = _read_json(self.path / _IDENTITY)
+        if stored is not None and stored != identity:
+            if not overwrite:
+                raise OutputExistsError(
+                    f"{folder} holds an unfinished run that differs in"
+                    f" {', '.join(differing_fields(identity, stored))}; finish that one, choose"
+                    f" another --out, or use --overwrite"
+                )
+            stored = None
+        if stored is None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.path.mkdir(parents=True)
+            _write_durable(self.path / _IDENTITY, json.dumps(identity, indent=1))
+        self.done = self._read_journal()
+        self._journal = (self.path / _JOURNAL).open("a", encoding="utf-8")
+
+    def _read_journal(self) -> dict[int, dict[str, int]]:
+        """Return strip to layer to CRC-32; a torn last line is cut off."""
+        path = self.path / _JOURNAL
+        done: dict[int, dict[str, int]] = {}
+        if not path.exists():
+            return done
+        sound = 0
+        for line in path.read_bytes().splitlines(keepends=True):
+            record = _parse(line)
+            if record is None:
+                break
+            done[record["strip"]] = record["crc"]
+            sound += len(line)
+        os.truncate(path, sound)
+        return done
+
+    def record(self, strip: int, crc: Mapping[str, int]) -> None:
+        """Note a strip whose data are durable."""
+        self._journal.write(json.dumps({"strip": strip, "crc": dict(crc)}) + "\n")
+        self._journal.flush()
+        os.fdatasync(self._journal.fileno())
+
+    def close(self) -> None:
+        """Close the journal; the folder stays."""
+        self._journal.close()
+
+    def remove(self) -> None:
+        """Delete the folder: the run is finished."""
+        self.close()
+        shutil.rmtree(self.path)
+
+
+def _parse(line: bytes) -> dict[str, dict[str, int]] | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return json.loads(line)  # type: ignore[no-any-return]
+    except ValueError:
+        return None
+
+
+def _read_json(path: Path) -> dict[str, object] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write_durable(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _pwrite_all(handle: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(handle, view, offset)
+        view, offset = view[written:], offset + written

@@ -1,0 +1,159 @@
+"""``hsimap.predict``: the maps of a scene as a lazy ``xarray.Dataset`` on dask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from hsimap.bundle import Bundle
+from hsimap.mapping.adapter import SceneAdapter
+from hsimap.mapping.encoding import (
+    PROBABILITY_NODATA,
+    PROBABILITY_STEPS,
+    Product,
+    coarsen_valid,
+    encode,
+    products_of,
+)
+from hsimap.mapping.engine import Engine, Strip
+from hsimap.mapping.settings import MapSettings, plan_map
+from hsimap.runtimes import open_runtime
+from hsimap.scenes import Scene, open_scene, scene_from_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hsimap.geometry import Grid
+    from hsimap.mapping.tiling import TilePlan
+
+
+def predict(
+    scene: Scene | xr.DataArray | str | Path,
+    model: Bundle | str | Path,
+    *,
+    settings: MapSettings | None = None,
+) -> xr.Dataset:
+    """Map a scene lazily; the numbers are those that ``hsimap predict`` writes.
+
+    Parameters
+    ----------
+    scene : Scene, DataArray or path
+        ``(band, y, x)`` stored values; a DataArray may have a ``wavelength`` coordinate in nm
+        and the attributes ``nodata`` and ``scale``.
+    model : Bundle or path
+        The model folder.
+    settings : MapSettings, optional
+        As on the command line; ``overwrite`` has no meaning here.
+
+    Returns
+    -------
+    Dataset
+        One variable a map, on dask, a chunk a strip: classes ``(y, x) uint8`` with 255 = invalid,
+        values ``(y, x) float32`` in physical units with NaN = invalid, and
+        ``<task>_probability (class, y, x) float32``. Maps whose stride is not 1 have their own
+        ``y_<stride>`` and ``x_<stride>`` dimensions.
+
+    Raises
+    ------
+    MismatchError
+        If the scene does not fit the model.
+    """
+    bundle = model if isinstance(model, Bundle) else Bundle.load(Path(model))
+    scene = _as_scene(scene)
+    settings = settings or MapSettings()
+    adapter = SceneAdapter(scene, bundle.manifest)
+    plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize).tiles
+    runtime = open_runtime(
+        bundle, runtime=settings.runtime, device=settings.device, threads=settings.threads
+    )
+    engine = Engine(plan, adapter, runtime=runtime, outputs=bundle.manifest.outputs)
+    strips = _delayed_strips(engine, plan)
+    products = products_of(
+        bundle.manifest, scene.grid, probabilities=settings.probabilities, tags={}
+    )
+    variables = {p.layer.name: _variable(p, strips, plan) for p in products}
+    return xr.Dataset(variables, coords=_coords(scene.grid))
+
+
+def _as_scene(scene: Scene | xr.DataArray | str | Path) -> Scene:
+    if isinstance(scene, Scene):
+        return scene
+    if isinstance(scene, xr.DataArray):
+        return scene_from_array(scene)
+    return open_scene(Path(scene))
+
+
+def _delayed_strips(engine: Engine, plan: TilePlan) -> list[Any]:
+    """Return a delayed :class:`Strip` for each strip; a tile row is computed once."""
+
+    @dask.delayed(pure=False)
+    def compute(row: int) -> Any:  # noqa: ANN401  # a delayed RowResult
+        return engine.compute_row(row, engine.read_row(row))
+
+    @dask.delayed(pure=False)
+    def blend(row: int, result: Any, above: Any) -> Strip:  # noqa: ANN401
+        carry = {} if above is None else engine.lower_ramps(above)
+        return engine.blend(row, result.copy(), carry)[0]
+
+    rows = [compute(row) for row in range(plan.n_rows)]
+    return [blend(k, rows[k], rows[k - 1] if k and plan.ramp else None) for k in range(plan.n_rows)]
+
+
+def _variable(product: Product, strips: list[Any], plan: TilePlan) -> xr.Variable:
+    layer, stride = product.layer, product.output.stride
+    n_bands = len(layer.bands)
+    dtype = np.dtype(np.float32) if layer.kind == "probabilities" else np.dtype(layer.dtype)
+    blocks = []
+    for index, strip in enumerate(strips):
+        window = plan.strip(index)
+        shape = (n_bands, -(-window.height // stride), layer.grid.width)
+        blocks.append(
+            da.from_delayed(dask.delayed(_encoded)(product, strip), shape=shape, dtype=dtype)
+        )
+    data = da.concatenate(blocks, axis=1)
+    suffix = "" if stride == 1 else f"_{stride}"
+    dims: tuple[str, ...] = (f"y{suffix}", f"x{suffix}")
+    if layer.kind == "probabilities":
+        dims = (f"{layer.task.name}_class", *dims)
+    else:
+        data = data[0]
+    return xr.Variable(dims, data, attrs=_attributes(product))
+
+
+def _encoded(product: Product, strip: Strip) -> NDArray[np.generic]:
+    valid = coarsen_valid(strip.valid, product.output.stride)
+    values = encode(product.layer, strip.values[product.output.name], valid)
+    if product.layer.kind != "probabilities":
+        return values
+    decoded = values.astype(np.float32) * np.float32(1 / PROBABILITY_STEPS)
+    return np.where(values == PROBABILITY_NODATA, np.float32(np.nan), decoded)
+
+
+def _attributes(product: Product) -> dict[str, object]:
+    task = product.layer.task
+    attrs: dict[str, object] = {"long_name": task.label}
+    if product.layer.kind == "classes":
+        attrs["flag_values"] = task.codes
+        attrs["flag_meanings"] = " ".join(c.name.replace(" ", "_") for c in task.classes)
+        attrs["_FillValue"] = np.uint8(product.layer.nodata)
+    elif task.unit:
+        attrs["units"] = task.unit
+    return attrs
+
+
+def _coords(grid: Grid) -> dict[str, Any]:
+    """Return CF coordinates: pixel centres where the grid is north-up, and ``spatial_ref``."""
+    transform = grid.transform
+    reference = xr.Variable((), 0, attrs={"GeoTransform": " ".join(map(repr, transform.to_gdal()))})
+    if grid.crs:
+        reference.attrs["crs_wkt"] = reference.attrs["spatial_ref"] = grid.crs
+    coords: dict[str, Any] = {"spatial_ref": reference}
+    if transform.b == transform.d == 0:
+        coords["x"] = transform.c + (np.arange(grid.width) + 0.5) * transform.a
+        coords["y"] = transform.f + (np.arange(grid.height) + 0.5) * transform.e
+    return coords

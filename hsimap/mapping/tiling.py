@@ -1,0 +1,181 @@
+"""Plan the overlapped tiles of a scene. Integers only: no pixel is read here.
+
+One axis of a scene of 20 pixels; kept = 8, ramp = 2, trim = 3 (``-`` trim, ``r`` ramp)::
+
+    tile 0   reads [-3, 13)   ---KKKKKKKKrr---
+    tile 1   reads [ 5, 21)           ---rrKKKKKKrr---
+    tile 2   reads [13, 29)                   ---rrKKKKKKrr---
+
+The *footprint* of tile k is ``[k * kept, (k + 1) * kept + ramp)``; its first ``ramp`` pixels
+are shared with tile k - 1. Strip k, ``[k * kept, (k + 1) * kept)``, needs tile rows k - 1 and
+k only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hsimap.errors import UsageError
+from hsimap.geometry import Window, round_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+READ_AHEAD: Final = 2
+"""Tiles that wait between the reader and the network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One square that the network is run on."""
+
+    row: int
+    """Tile row."""
+    col: int
+    """Tile column."""
+    read: Window
+    """Pixels fed to the network: always ``side x side``, past the scene's edge where needed."""
+    footprint: Window
+    """Pixels the tile contributes to (kept square and lower ramps), clipped to the scene."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TilePlan:
+    """The global tile grid of one scene, counted from its pixel (0, 0)."""
+
+    height: int
+    """Rows of the scene."""
+    width: int
+    """Columns of the scene."""
+    kept: int
+    """Side of the square a tile answers for, in pixels."""
+    trim: int
+    """Context on each side that is thrown away, in pixels."""
+    ramp: int
+    """Width of the cross-fade with the next tile, in pixels."""
+    alignment: int
+    """Step that ``kept``, ``trim`` and ``ramp`` are multiples of."""
+
+    def __post_init__(self) -> None:
+        """Refuse a plan that leaves the alignment grid or fades across more than one tile."""
+        if self.height < 1 or self.width < 1:
+            raise UsageError(f"a scene needs 1 x 1 pixel or more, got {self.height} x {self.width}")
+        if self.kept < 1 or min(self.trim, self.ramp) < 0 or self.ramp > self.kept:
+            raise UsageError(
+                f"tile must be positive, trim and ramp not negative and ramp at most the tile;"
+                f" got tile {self.kept}, trim {self.trim}, ramp {self.ramp}"
+            )
+        if any(value % self.alignment for value in (self.kept, self.trim, self.ramp)):
+            raise UsageError(
+                f"tile, trim and ramp must be multiples of {self.alignment} (the model's"
+                f" alignment); got {self.kept}, {self.trim}, {self.ramp}"
+            )
+
+    @property
+    def side(self) -> int:
+        """Side of the square that is read, in pixels."""
+        return self.kept + 2 * self.trim + self.ramp
+
+    @property
+    def n_rows(self) -> int:
+        """Tile rows, which is also the number of strips."""
+        return -(-self.height // self.kept)
+
+    @property
+    def n_cols(self) -> int:
+        """Tiles in a tile row."""
+        return -(-self.width // self.kept)
+
+    @property
+    def ratio(self) -> float:
+        """Computed pixels (padding counted) over mapped pixels."""
+        return self.n_rows * self.n_cols * self.side**2 / (self.height * self.width)
+
+    def tile(self, row: int, col: int) -> Tile:
+        """Return one tile."""
+        top, left = row * self.kept, col * self.kept
+        foot = Window(row=top, col=left, height=self.kept + self.ramp, width=self.kept + self.ramp)
+        return Tile(
+            row=row,
+            col=col,
+            read=Window(
+                row=top - self.trim, col=left - self.trim, height=self.side, width=self.side
+            ),
+            footprint=foot.clip(height=self.height, width=self.width),
+        )
+
+    def row_tiles(self, row: int) -> Iterator[Tile]:
+        """Yield the tiles of a tile row, from left to right."""
+        return (self.tile(row, col) for col in range(self.n_cols))
+
+    def row_window(self, row: int) -> Window:
+        """Return the rows that a tile row contributes to, over the scene's whole width."""
+        top = row * self.kept
+        window = Window(row=top, col=0, height=self.kept + self.ramp, width=self.width)
+        return window.clip(height=self.height, width=self.width)
+
+    def strip(self, index: int) -> Window:
+        """Return the rows of a strip, over the scene's whole width."""
+        window = Window(row=index * self.kept, col=0, height=self.kept, width=self.width)
+        return window.clip(height=self.height, width=self.width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileRules:
+    """What a bundle, and where given the user, ask of the tile grid."""
+
+    alignment: int
+    """Tile starts, trims and ramps are multiples of this, in pixels."""
+    patch: int
+    """The network refuses squares whose side is smaller, in pixels."""
+    trim: int
+    """Context thrown away on each side, in pixels."""
+    ramp: int
+    """Cross-fade, in pixels."""
+    max_tile: int
+    """Largest kept side that is chosen unasked, in pixels."""
+    tile: int | None = None
+    """Kept side asked for by the user; None = choose."""
+
+
+def plan_tiles(
+    *, height: int, width: int, rules: TileRules, fits: Callable[[TilePlan], bool]
+) -> TilePlan:
+    """Lay the tile grid with the fewest computed pixels that the rules and the memory allow.
+
+    Parameters
+    ----------
+    height, width : int
+        Shape of the scene, in pixels.
+    rules : TileRules
+        Alignment, patch, trim, ramp and tile; rounded up to the alignment.
+    fits : callable
+        Whether a plan fits the memory; a plan that the user asked for is not put to it.
+
+    Returns
+    -------
+    TilePlan
+        A scene that fits one tile has no ramp, since it has no neighbour to fade into. Where
+        no plan fits, the smallest one is returned: the caller names the memory it needs.
+    """
+    step = rules.alignment
+    trim, ramp = round_up(rules.trim, step), round_up(rules.ramp, step)
+    least = round_up(max(step, ramp, rules.patch - 2 * trim - ramp), step)
+
+    def plan(kept: int) -> TilePlan:
+        single = kept >= max(height, width) and kept + 2 * trim >= rules.patch
+        return TilePlan(
+            height=height,
+            width=width,
+            kept=kept,
+            trim=trim,
+            ramp=0 if single else ramp,
+            alignment=step,
+        )
+
+    if rules.tile is not None:
+        return plan(max(least, round_up(rules.tile, step)))
+    most = max(least, min(round_up(rules.max_tile, step), round_up(max(height, width), step)))
+    plans = [plan(kept) for kept in range(least, most + 1, step)]
+    return min(filter(fits, plans), key=lambda p: (p.ratio, -p.kept), default=plans[0])

@@ -1,0 +1,21 @@
+"""Settings of every test: derandomised properties, and where the real data are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real scenes, ``$HSIMAP_DATA``; the test is skipped where it is not set."""
+    folder = os.environ.get("HSIMAP_DATA")
+    if not folder:
+        pytest.skip("HSIMAP_DATA does not name the folder of real scenes")
+    return Path(folder)

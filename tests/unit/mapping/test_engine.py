@@ -1,0 +1,168 @@
+"""The engine against whole-image forwards, on generated scenes and toy networks."""
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hsimap.mapping.engine import Engine, rows_needed
+from hsimap.mapping.tiling import TilePlan
+from hsimap.tasks import Kind, Output
+
+
+class Pixels:
+    """A source on an array: outside is 0 and invalid."""
+
+    def __init__(self, values, valid):
+        self.values, self.valid = values, valid
+        self.reads = []
+
+    def read(self, window):
+        self.reads.append(window)
+        bands, height, width = self.values.shape
+        values = np.zeros((bands, window.height, window.width), self.values.dtype)
+        valid = np.zeros((window.height, window.width), dtype=bool)
+        inner = window.clip(height=height, width=width)
+        target = inner.shift(rows=-window.row, cols=-window.col).slices
+        values[(..., *target)] = self.values[(..., *inner.slices)]
+        valid[target] = self.valid[inner.slices]
+        return values, valid
+
+    def to_network(self, values):
+        return values.astype(np.float32)
+
+
+class Constant:
+    def __init__(self, value, strides):
+        self.value, self.strides, self.runs = value, strides, 0
+
+    def forward(self, image, valid):
+        self.runs += 1
+        shape = image.shape[2:]
+        return {
+            f"s{s}": np.full((1, 1, shape[0] // s, shape[1] // s), self.value, np.float32)
+            for s in self.strides
+        }
+
+
+class Pointwise:
+    def forward(self, image, valid):
+        return {"s1": np.tanh(image[:, :2] * np.float32(0.01)) + image[:, 1:]}
+
+
+class Box:
+    """A box filter of the given radius over the valid pixels: an exact receptive field."""
+
+    def __init__(self, radius):
+        self.radius = radius
+
+    def forward(self, image, valid):
+        total = np.zeros_like(image[:, :1], dtype=np.float64)
+        padded = np.pad(image[:, :1] * valid, ((0, 0), (0, 0), *[(self.radius,) * 2] * 2))
+        side = 2 * self.radius + 1
+        for dy, dx in itertools.product(range(side), range(side)):
+            total += padded[:, :, dy : dy + image.shape[2], dx : dx + image.shape[3]]
+        return {"s1": total.astype(np.float32)}
+
+
+def output(stride=1, channels=1):
+    return Output(task=f"s{stride}", kind=Kind.CONTINUOUS, channels=channels, stride=stride)
+
+
+@st.composite
+def plans(draw, step=None):
+    step = step or draw(st.integers(1, 4))
+    kept = draw(st.integers(1, 5)) * step
+    return TilePlan(
+        height=draw(st.integers(1, 40)),
+        width=draw(st.integers(1, 40)),
+        kept=kept,
+        trim=draw(st.integers(0, 2)) * step,
+        ramp=draw(st.integers(0, kept // step)) * step,
+        alignment=step,
+    )
+
+
+def source(plan, *, seed=0, bands=3, share=0.8):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(-3000, 9000, (bands, plan.height, plan.width)).astype(np.int16)
+    return Pixels(values, rng.random((plan.height, plan.width)) < share)
+
+
+def whole(engine, plan, name):
+    strips = list(engine.strips(range(plan.n_rows)))
+    values = np.concatenate([strip.values[name] for strip in strips], axis=1)
+    return values, np.concatenate([strip.valid for strip in strips])
+
+
+@given(plan=plans(step=2), value=st.floats(-1e6, 1e6, width=32))
+def test_a_constant_forward_gives_that_constant_at_every_pixel_of_every_stride(plan, value):
+    pixels = source(plan, share=1.0)
+    runtime = Constant(value, strides=(1, 2))
+    engine = Engine(plan, pixels, runtime=runtime, outputs=[output(1), output(2)])
+    for stride in (1, 2):
+        values, _ = whole(engine, plan, f"s{stride}")
+        assert values.shape == (1, -(-plan.height // stride), -(-plan.width // stride))
+        np.testing.assert_array_equal(values, np.float32(value))
+
+
+@given(plan=plans(), seed=st.integers(0, 99))
+def test_a_pointwise_network_gives_its_exact_values_wherever_a_pixel_is_valid(plan, seed):
+    pixels = source(plan, seed=seed)
+    engine = Engine(plan, pixels, runtime=Pointwise(), outputs=[output(channels=2)])
+    values, valid = whole(engine, plan, "s1")
+    expected = Pointwise().forward(pixels.values.astype(np.float32)[None], None)["s1"][0]
+    np.testing.assert_array_equal(valid, pixels.valid)
+    np.testing.assert_array_equal(values[:, valid], expected[:, valid])
+
+
+@given(plan=plans(), seed=st.integers(0, 99))
+def test_tiled_equals_whole_once_the_trim_reaches_the_receptive_field(plan, seed):
+    pixels = source(plan, seed=seed)
+    runtime = Box(plan.trim)
+    engine = Engine(plan, pixels, runtime=runtime, outputs=[output()])
+    values, valid = whole(engine, plan, "s1")
+    image, mask = pixels.values.astype(np.float32)[None], pixels.valid[None, None]
+    expected = runtime.forward(image, mask)["s1"][0]
+    np.testing.assert_array_equal(values[:, valid], expected[:, valid])
+
+
+@given(plan=plans(), seed=st.integers(0, 9), data=st.data())
+def test_any_run_of_strips_has_the_bytes_of_the_whole(plan, seed, data):
+    pixels = source(plan, seed=seed)
+    engine = Engine(plan, pixels, runtime=Box(2), outputs=[output()])
+    full = {s.index: s.values["s1"].tobytes() for s in engine.strips(range(plan.n_rows))}
+    wanted = sorted(data.draw(st.sets(st.integers(0, plan.n_rows - 1), min_size=1)))
+    part = {s.index: s.values["s1"].tobytes() for s in engine.strips(wanted)}
+    assert part == {index: full[index] for index in wanted}
+
+
+@given(plan=plans(), data=st.data())
+def test_a_run_of_strips_recomputes_at_most_one_tile_row(plan, data):
+    first = data.draw(st.integers(0, plan.n_rows - 1))
+    last = data.draw(st.integers(first, plan.n_rows - 1))
+    rows = rows_needed(plan, range(first, last + 1))
+    assert len(rows) - (last + 1 - first) == (1 if first and plan.ramp else 0)
+
+
+@given(plan=plans())
+def test_no_sample_is_read_twice_within_a_tile_row(plan):
+    pixels = source(plan)
+    engine = Engine(plan, pixels, runtime=Box(0), outputs=[output()])
+    list(engine.read_row(0))
+    hits = np.zeros(plan.n_cols * plan.side + 2 * plan.trim, dtype=int)
+    for window in pixels.reads:
+        hits[window.col + plan.trim : window.col + plan.trim + window.width] += 1
+    assert hits.max() == 1
+
+
+def test_tiles_without_a_valid_pixel_are_not_run():
+    plan = TilePlan(height=8, width=32, kept=8, trim=4, ramp=4, alignment=4)
+    pixels = source(plan, share=1.0)
+    pixels.valid[:, :12] = False
+    runtime = Constant(1.0, strides=(1,))
+    engine = Engine(plan, pixels, runtime=runtime, outputs=[output()])
+    values, valid = whole(engine, plan, "s1")
+    assert runtime.runs == 3
+    np.testing.assert_array_equal(values[0][valid], 1)
