@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsimap.bundle import BundleManifest
+    from hsimap.bundle import InputSpec
     from hsimap.geometry import Window
     from hsimap.scenes import Scene
 
@@ -37,7 +37,7 @@ class SceneAdapter:
     ----------
     scene : Scene
         The raster.
-    manifest : BundleManifest
+    wanted : InputSpec
         Bands, scale and nodata rule of the model.
 
     Raises
@@ -46,8 +46,7 @@ class SceneAdapter:
         If the bands, by wavelength or by number, do not fit.
     """
 
-    def __init__(self, scene: Scene, manifest: BundleManifest) -> None:
-        wanted = manifest.input
+    def __init__(self, scene: Scene, wanted: InputSpec) -> None:
         match = match_bands(wanted.bands, scene.bands)
         self._scene = scene
         self._indices: Sequence[int] = match.indices

@@ -66,7 +66,7 @@ def predict(
     bundle = model if isinstance(model, Bundle) else Bundle.load(Path(model))
     scene = _as_scene(scene)
     settings = settings or MapSettings()
-    adapter = SceneAdapter(scene, bundle.manifest)
+    adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize).tiles
     runtime = open_runtime(
         bundle, runtime=settings.runtime, device=settings.device, threads=settings.threads

@@ -84,7 +84,7 @@ def map_scene(
         See :mod:`hsimap.errors`.
     """
     started = time.monotonic()
-    adapter = SceneAdapter(scene, bundle.manifest)
+    adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize)
     notes = (*adapter.notes, *plan.notes)
     with ExitStack() as stack:

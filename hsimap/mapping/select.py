@@ -56,7 +56,7 @@ def choose_model(
 
 def _fits(scene: Scene, bundle: Bundle) -> bool:
     try:
-        SceneAdapter(scene, bundle.manifest)
+        SceneAdapter(scene, bundle.manifest.input)
     except MismatchError:
         return False
     return True
