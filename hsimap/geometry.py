@@ -73,7 +73,7 @@ class Grid:
         return Grid(
             height=window.height,
             width=window.width,
-            transform=self.transform * Affine.translation(window.col, window.row),
+            transform=self.transform @ Affine.translation(window.col, window.row),
             crs=self.crs,
         )
 
@@ -82,7 +82,7 @@ class Grid:
         return Grid(
             height=-(-self.height // stride),
             width=-(-self.width // stride),
-            transform=self.transform * Affine.scale(stride),
+            transform=self.transform @ Affine.scale(stride),
             crs=self.crs,
         )
 

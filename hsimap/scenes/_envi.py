@@ -1,0 +1,208 @@
+"""Raw ENVI files: windows by plain reads, never a memory map, which a shrinking file would kill."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
+
+from hsimap.errors import InputError
+from hsimap.geometry import Grid, Window
+from hsimap.scenes._envi_header import (
+    Layout,
+    bands_of,
+    find_pair,
+    layout_of,
+    number_of,
+    parse_header,
+)
+from hsimap.scenes._scene import Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_GEOREFERENCE: Final = ("map info", "coordinate system string", "projection info")
+_CHUNK: Final = 8 << 20
+
+
+def open_envi(path: Path) -> Scene:
+    """Open an ENVI raster given its data file or its header.
+
+    Raises
+    ------
+    InputError
+        If the header is malformed, or the data file has not exactly the size that it states.
+    """
+    data, header = find_pair(path)
+    fields = parse_header(header)
+    layout = layout_of(fields, header)
+    bands, notes = bands_of(fields, layout.shape[0], header)
+    source = _inflate(data, layout) if layout.compressed else data
+    _check_size(source, layout, data)
+    grid = _grid(fields, layout)
+    factor = number_of(fields, "reflectance scale factor", header)
+    if grid.crs is None:
+        notes.append(f"{data.name} has no CRS")
+    return Scene(
+        RawReader(source, layout, temporary=layout.compressed),
+        name=_stem(data),
+        grid=grid,
+        bands=bands,
+        scale=1 / factor if factor else None,
+        nodata=number_of(fields, "data ignore value", header),
+        files=(data, header),
+        notes=notes,
+    )
+
+
+def _stem(data: Path) -> str:
+    return data.stem
+
+
+def _check_size(source: Path, layout: Layout, data: Path) -> None:
+    found = source.stat().st_size
+    if found != layout.size:
+        bands, height, width = layout.shape
+        raise InputError(
+            f"{data} has {found} bytes and its header states {layout.size} ({bands} bands x"
+            f" {height} lines x {width} samples x {layout.dtype.itemsize} bytes + {layout.offset});"
+            f" the file is truncated or the header is wrong"
+        )
+
+
+def _inflate(data: Path, layout: Layout) -> Path:
+    """Unpack a gzip file to a temporary one, at most one byte past the stated size."""
+    handle, name = tempfile.mkstemp(prefix="hsimap-", suffix=".raw")
+    left = layout.size + 1
+    try:
+        with gzip.open(data, "rb") as packed, os.fdopen(handle, "wb") as plain:
+            while left > 0 and (piece := packed.read(min(_CHUNK, left))):
+                plain.write(piece)
+                left -= len(piece)
+    except (OSError, EOFError) as error:
+        Path(name).unlink()
+        raise InputError(f"{data} is no sound gzip file: {error}") from error
+    return Path(name)
+
+
+def _grid(fields: dict[str, str], layout: Layout) -> Grid:
+    """Let GDAL read the georeference off an 8 x 8 stand-in that has the header's map keys."""
+    _, height, width = layout.shape
+    kept = [f"{key} = {{{fields[key]}}}" for key in _GEOREFERENCE if key in fields]
+    if not kept:
+        return Grid(height=height, width=width, transform=Affine.identity(), crs=None)
+    text = "ENVI\nsamples = 8\nlines = 8\nbands = 1\ndata type = 1\ninterleave = bsq\n"
+    with tempfile.TemporaryDirectory(prefix="hsimap-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        stand_in = Path(folder) / "grid.img"
+        stand_in.write_bytes(bytes(64))
+        stand_in.with_suffix(".hdr").write_text(text + "\n".join(kept) + "\n", encoding="utf-8")
+        with rasterio.open(stand_in, driver="ENVI") as file:
+            crs = file.crs.to_wkt() if file.crs else None
+            return Grid(height=height, width=width, transform=file.transform, crs=crs)
+
+
+class RawReader:
+    """Windows of a raw file in any interleave.
+
+    Parameters
+    ----------
+    path : Path
+        Uncompressed samples.
+    layout : Layout
+        Shape, type and interleave.
+    temporary : bool
+        Delete the file at the end.
+    """
+
+    def __init__(self, path: Path, layout: Layout, *, temporary: bool = False) -> None:
+        self._path, self._layout, self._temporary = path, layout, temporary
+        self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.shape = layout.shape
+        self.dtype = layout.dtype.newbyteorder("=")
+
+    def __reduce__(self) -> tuple[type[RawReader], tuple[Path, Layout]]:
+        return RawReader, (self._path, self._layout)
+
+    def read(
+        self, window: Window, bands: Sequence[int]
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
+        """Return ``(band, y, x)`` values; a raw file has no mask of its own."""
+        out = np.empty((len(bands), window.height, window.width), self.dtype)
+        match self._layout.interleave:
+            case "bsq":
+                self._read_bsq(window, bands, out)
+            case "bil":
+                self._read_bil(window, bands, out)
+            case _:
+                self._read_bip(window, bands, out)
+        return out, None
+
+    def _samples(self, first: int, count: int) -> NDArray[np.generic]:
+        """Read ``count`` samples that lie side by side in the file."""
+        layout = self._layout
+        size, offset = count * layout.dtype.itemsize, layout.offset + first * layout.dtype.itemsize
+        data = bytearray(size)
+        view = memoryview(data)
+        while view:
+            n = os.preadv(self._handle, [view], offset)
+            if n == 0:
+                raise InputError(f"{self._path} became shorter while it was read")
+            view, offset = view[n:], offset + n
+        return np.frombuffer(data, layout.dtype)
+
+    def _read_bsq(self, window: Window, bands: Sequence[int], out: NDArray[np.generic]) -> None:
+        _, height, width = self.shape
+        for plane, band in zip(out, bands, strict=True):
+            first = (band * height + window.row) * width
+            if 2 * window.width >= width:  # whole lines cost less than one read a line
+                lines = self._samples(first, window.height * width).reshape(-1, width)
+                plane[...] = lines[:, window.col : window.col + window.width]
+                continue
+            for y in range(window.height):
+                plane[y] = self._samples(first + y * width + window.col, window.width)
+
+    def _read_bil(self, window: Window, bands: Sequence[int], out: NDArray[np.generic]) -> None:
+        n_bands, _, width = self.shape
+        low, high = min(bands), max(bands) + 1
+        chosen = [band - low for band in bands]
+        everything = chosen == list(range(high - low))
+        for y in range(window.height):
+            first = ((window.row + y) * n_bands + low) * width + window.col
+            count = (high - low - 1) * width + window.width
+            line = np.lib.stride_tricks.as_strided(
+                self._samples(first, count),
+                shape=(high - low, window.width),
+                strides=(width * self.dtype.itemsize, self.dtype.itemsize),
+                writeable=False,
+            )
+            out[:, y] = line if everything else line[chosen]
+
+    def _read_bip(self, window: Window, bands: Sequence[int], out: NDArray[np.generic]) -> None:
+        n_bands, _, width = self.shape
+        everything = list(bands) == list(range(n_bands))
+        for y in range(window.height):
+            first = ((window.row + y) * width + window.col) * n_bands
+            line = self._samples(first, window.width * n_bands).reshape(window.width, n_bands).T
+            out[:, y] = line if everything else line[list(bands)]
+
+    def close(self) -> None:
+        """Close the file, and delete it if it was temporary."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+            if self._temporary:
+                self._path.unlink(missing_ok=True)
+
+    def __del__(self) -> None:
+        self.close()

@@ -1,0 +1,263 @@
+"""One raster: metadata, and ``read(window) -> (values, valid)``."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from hsimap.geometry import Grid, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hsimap.spectra import Bands
+
+_CHUNK: Final = 512
+_HEAD: Final = 1 << 20
+_PROBES: Final = 5
+
+
+class PixelReader(Protocol):
+    """How one format gives out pixels that lie inside the raster."""
+
+    shape: tuple[int, int, int]
+    """``(band, y, x)``."""
+    dtype: np.dtype[np.generic]
+
+    def read(
+        self, window: Window, bands: Sequence[int]
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
+        """Return ``(band, y, x)`` values and the file's own mask (True = valid), if it has one."""
+
+    def close(self) -> None:
+        """Give files back."""
+
+
+class Scene:
+    """One raster with its spectral metadata.
+
+    Parameters
+    ----------
+    reader : PixelReader
+        Where the pixels come from.
+    name : str
+        Stem of the file.
+    grid : Grid
+        Where the pixels lie.
+    bands : Bands
+        Wavelengths and good bands.
+    scale : float or None
+        Reflectance (0-1) per stored unit; None = not stated.
+    nodata : float or None
+        Stored value of a missing sample; NaN and infinite samples are missing in any case.
+    files : sequence of Path
+        Everything that was read to open the scene; the first is the data file.
+    notes : sequence of str
+        What was guessed, a sentence each.
+    """
+
+    def __init__(  # noqa: PLR0913  # the record that every reader fills
+        self,
+        reader: PixelReader,
+        *,
+        name: str,
+        grid: Grid,
+        bands: Bands,
+        scale: float | None,
+        nodata: float | None,
+        files: Sequence[Path] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        self._reader = reader
+        self.name = name
+        self.grid = grid
+        self.bands = bands
+        self.scale = scale
+        self.nodata = nodata
+        self.files = tuple(files)
+        self.notes = tuple(notes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self._reader.shape))
+        return f"<Scene {self.name!r} (band, y, x) = {shape} {self.dtype}>"
+
+    @property
+    def path(self) -> Path | None:
+        """The data file; None for a scene in memory."""
+        return self.files[0] if self.files else None
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Storage type, in native byte order."""
+        return self._reader.dtype
+
+    def read(
+        self, window: Window, bands: Sequence[int] | None = None
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Read a window, which may pass the raster's edge.
+
+        Parameters
+        ----------
+        window : Window
+            Which pixels.
+        bands : sequence of int, optional
+            0-based bands in the wanted order; all by default.
+
+        Returns
+        -------
+        values : ndarray
+            ``(band, y, x)`` stored values; 0 outside the raster and where not finite.
+        valid : ndarray
+            ``(y, x) bool``: inside the raster, every requested band finite and not nodata, and
+            not masked by the file.
+        """
+        chosen = list(range(self.bands.n)) if bands is None else list(bands)
+        inside = window.clip(height=self.grid.height, width=self.grid.width)
+        whole = (inside.height, inside.width) == (window.height, window.width)
+        if inside.is_empty:
+            return self._blank(len(chosen), window)
+        part, valid = self._read_inside(inside, chosen)
+        if whole:
+            return part, valid
+        values, mask = self._blank(len(chosen), window)
+        target = inside.shift(rows=-window.row, cols=-window.col).slices
+        values[(..., *target)], mask[target] = part, valid
+        return values, mask
+
+    def raw(
+        self, window: Window, bands: Sequence[int] | None = None
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
+        """Return ``(band, y, x)`` values as stored and the file's own mask, for a window inside."""
+        return self._reader.read(window, list(range(self.bands.n)) if bands is None else bands)
+
+    def _blank(self, n: int, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        shape = (window.height, window.width)
+        return np.zeros((n, *shape), self.dtype), np.zeros(shape, dtype=bool)
+
+    def _read_inside(
+        self, window: Window, bands: list[int]
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        values, mask = self._reader.read(window, bands)
+        valid = np.ones(values.shape[1:], dtype=bool) if mask is None else mask
+        if self.nodata is not None and not np.isnan(self.nodata):
+            for plane in values:
+                valid &= plane != self.nodata
+        if values.dtype.kind == "f":
+            for plane in values:
+                finite = np.isfinite(plane)
+                if not finite.all():
+                    valid &= finite
+                    plane[~finite] = 0
+        return values, valid
+
+    @property
+    def array(self) -> xr.DataArray:
+        """The stored values as a lazy ``(band, y, x)`` DataArray on dask, a view of the file.
+
+        Coordinates ``wavelength`` (nm), ``fwhm`` (nm) and ``good`` on the band axis, the file's
+        own ``mask`` (True = valid, lazy), pixel centres ``x`` and ``y`` where the raster is
+        north-up; attributes ``nodata``, ``scale``,
+        ``crs`` (WKT) and ``transform`` (six numbers of the affine, rotation kept).
+        """
+        height, width = self.grid.height, self.grid.width
+        shape = (self.bands.n, height, width)
+        data = da.map_blocks(
+            _read_block,
+            self,
+            chunks=da.core.normalize_chunks((-1, _CHUNK, _CHUNK), shape, dtype=self.dtype),
+            dtype=self.dtype,
+            meta=np.empty((0, 0, 0), self.dtype),
+        )
+        mask = da.map_blocks(
+            _read_mask,
+            self,
+            chunks=data.chunks[1:],
+            dtype=bool,
+            meta=np.empty((0, 0), dtype=bool),
+        )
+        coords: dict[str, object] = {"mask": (("y", "x"), mask)}
+        coords |= {"good": ("band", np.array(self.bands.good))}
+        if self.bands.wavelength_nm is not None:
+            coords["wavelength"] = ("band", np.array(self.bands.wavelength_nm), {"units": "nm"})
+        if self.bands.fwhm_nm is not None:
+            coords["fwhm"] = ("band", np.array(self.bands.fwhm_nm), {"units": "nm"})
+        t = self.grid.transform
+        if t.b == t.d == 0:
+            coords["x"] = t.c + (np.arange(width) + 0.5) * t.a
+            coords["y"] = t.f + (np.arange(height) + 0.5) * t.e
+        attrs = {
+            "nodata": self.nodata,
+            "scale": self.scale,
+            "crs": self.grid.crs,
+            "transform": tuple(t)[:6],
+        }
+        return xr.DataArray(
+            data, dims=("band", "y", "x"), coords=coords, attrs=attrs, name=self.name
+        )
+
+    def dead_bands(self) -> frozenset[int]:
+        """Return the 0-based bands without a single usable sample where other bands have some.
+
+        Looked at are up to 25 windows of 64 x 64 pixels, spread over the scene.
+        """
+        alive = np.zeros(self.bands.n, dtype=bool)
+        side = 64
+        for row in np.linspace(0, max(self.grid.height - side, 0), _PROBES).astype(int):
+            for col in np.linspace(0, max(self.grid.width - side, 0), _PROBES).astype(int):
+                window = Window(row=int(row), col=int(col), height=side, width=side)
+                inside = window.clip(height=self.grid.height, width=self.grid.width)
+                values, _ = self._reader.read(inside, list(range(self.bands.n)))
+                usable = np.isfinite(values)
+                if self.nodata is not None:
+                    usable &= values != self.nodata
+                alive |= usable.any(axis=(1, 2))
+        return frozenset() if not alive.any() else frozenset(np.flatnonzero(~alive).tolist())
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return size, modification time and a hash of head and tail of each file."""
+        prints: dict[str, object] = {}
+        for path in self.files:
+            stat = path.stat()
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                digest.update(file.read(_HEAD))
+                file.seek(max(stat.st_size - _HEAD, 0))
+                digest.update(file.read(_HEAD))
+            prints[path.name] = {
+                "size": stat.st_size,
+                "mtime_ns": stat.st_mtime_ns,
+                "sha256_head_tail": digest.hexdigest(),
+            }
+        return prints
+
+    def close(self) -> None:
+        """Give the files back."""
+        self._reader.close()
+
+
+def _read_block(scene: Scene, block_info: dict[None, dict[str, list[tuple[int, int]]]]) -> object:
+    """Read the block of a dask array that lies at ``block_info``'s location."""
+    _, (top, bottom), (left, right) = block_info[None]["array-location"]
+    window = Window(row=top, col=left, height=bottom - top, width=right - left)
+    return scene.raw(window)[0]
+
+
+def _read_mask(scene: Scene, block_info: dict[None, dict[str, list[tuple[int, int]]]]) -> object:
+    """Read the file's own mask for the block of a dask array."""
+    (top, bottom), (left, right) = block_info[None]["array-location"]
+    window = Window(row=top, col=left, height=bottom - top, width=right - left)
+    mask = scene.raw(window, [0])[1]
+    return np.ones((window.height, window.width), dtype=bool) if mask is None else mask
