@@ -1,0 +1,111 @@
+"""From drawn patches to tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from hsimap.training._folds import FoldView
+    from hsimap.training._sampling import Draw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one step trains on."""
+
+    image: Tensor
+    """``(batch, band, y, x) float32``, storage units of the model."""
+    valid: Tensor
+    """``(batch, 1, y, x) float32``, 1 = valid."""
+    targets: Mapping[str, Tensor]
+    """By task ``(batch, y, x)``: int64 channel index, -1 = none; or float32 value, NaN = none."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(
+            image=self.image.to(device),
+            valid=self.valid.to(device),
+            targets={name: target.to(device) for name, target in self.targets.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpectralNoise:
+    """Random changes of the spectra of a training patch; 0 = none."""
+
+    brightness: float = 0.0
+    """Standard deviation of one factor a patch, as uneven illumination gives."""
+    noise: float = 0.0
+    """Standard deviation of independent noise, in standard deviations of the band."""
+    band_dropout: float = 0.0
+    """Largest share of the bands, one contiguous run a patch, that is set to the band's mean."""
+
+    def apply(
+        self, image: Tensor, statistics: tuple[Tensor, Tensor], random: torch.Generator
+    ) -> Tensor:
+        """Return a changed copy of ``(batch, band, y, x)``.
+
+        Parameters
+        ----------
+        image : Tensor
+            Storage units.
+        statistics : tuple of Tensor
+            Mean and standard deviation of each band, ``(band,)``.
+        random : torch.Generator
+            Source of all randomness.
+        """
+        mean, std = (value[None, :, None, None] for value in statistics)
+        n, bands = image.shape[:2]
+        if self.brightness:
+            factor = torch.randn((n, 1, 1, 1), generator=random) * self.brightness
+            image = image * (1 + factor).clamp_min(0.1)
+        if self.noise:
+            image = image + torch.randn(image.shape, generator=random) * std * self.noise
+        if self.band_dropout:
+            width = torch.rand((n, 1), generator=random) * self.band_dropout * bands
+            first = torch.rand((n, 1), generator=random) * (bands + width) - width
+            band = torch.arange(bands)[None]
+            dropped = ((band >= first) & (band < first + width))[..., None, None]
+            image = torch.where(dropped, mean, image)
+        return image
+
+
+def load_batch(draws: Sequence[Draw], views: Sequence[FoldView]) -> Batch:
+    """Read and orient the patches of a step.
+
+    Parameters
+    ----------
+    draws : sequence of Draw
+        The patches.
+    views : sequence of FoldView
+        The training fold of each scene.
+
+    Returns
+    -------
+    Batch
+        On the CPU. A pixel that is invalid has no label: the network sees nothing there.
+    """
+    images, valids = [], []
+    targets: dict[str, list[np.ndarray]] = {}
+    for draw in draws:
+        view = views[draw.scene]
+        values, valid = view.read(draw.window)
+        images.append(draw.orient(view.to_network(values)))
+        valids.append(draw.orient(valid))
+        for name, target in view.targets(draw.window).items():
+            none = np.nan if target.dtype.kind == "f" else -1
+            shown = np.where(valid, target, target.dtype.type(none))
+            targets.setdefault(name, []).append(draw.orient(shown))
+    return Batch(
+        image=torch.from_numpy(np.stack(images)),
+        valid=torch.from_numpy(np.stack(valids)[:, None].astype(np.float32)),
+        targets={name: torch.from_numpy(np.stack(parts)) for name, parts in targets.items()},
+    )

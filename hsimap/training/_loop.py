@@ -1,0 +1,255 @@
+"""The training loop, in full view."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from hsimap.streams import prefetch
+from hsimap.training._batches import Batch, load_batch
+from hsimap.training._checkpoints import save_checkpoint
+from hsimap.training._schedule import WeightAverage, rate_factor
+from hsimap.training._validation import score_views, selection_score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from lightning.fabric import Fabric
+    from torch import Tensor, nn
+
+    from hsimap.recipes import TrainingSettings
+    from hsimap.training._folds import FoldView
+    from hsimap.training._log import RunLog
+    from hsimap.training._objective import Objective
+    from hsimap.training._sampling import PatchSampler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What a run trains and is validated on."""
+
+    train: Sequence[FoldView]
+    validation: Sequence[FoldView]
+    sampler: PatchSampler
+    mean: Tensor
+    """``(band,)``: mean of the training windows, storage units."""
+    std: Tensor
+    """``(band,)``: their standard deviation."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Position:
+    """How far a run is."""
+
+    epoch: int = 0
+    """Epochs done."""
+    step: int = 0
+    """Steps done in the present epoch."""
+    best_score: float = float("-inf")
+    best_epoch: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    """State of the network at the best epoch."""
+    finished: bool = False
+
+
+class Fit:
+    """One run: everything that changes while it trains.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Devices, processes and precision.
+    objective : Objective
+        Network, losses and balance.
+    material : Material
+        Training and validation folds.
+    settings : TrainingSettings
+        The recipe's ``training`` section.
+    folder : Path
+        Where checkpoints go.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        objective: Objective,
+        material: Material,
+        settings: TrainingSettings,
+        folder: Path,
+    ) -> None:
+        self.fabric, self.objective, self.material = fabric, objective, material
+        self.settings, self.folder = settings, folder
+        self.position = Position()
+        steps = material.sampler.steps
+        optimiser = make_optimiser(objective, settings)
+        self.scheduler = LambdaLR(
+            optimiser,
+            lambda step: rate_factor(
+                step,
+                warmup=settings.warmup_epochs * steps,
+                total=settings.epochs * steps,
+                schedule=settings.schedule,
+            ),
+        )
+        self.model, self.optimiser = fabric.setup(objective, optimiser)
+        self.average = WeightAverage(objective.network, settings.average)
+        self._saved = time.monotonic()
+
+    def run(self, log: RunLog) -> Position:
+        """Train until the last epoch or until the validation fold stops improving."""
+        at, settings = self.position, self.settings
+        with interruption() as stop:
+            while at.epoch < settings.epochs and not at.finished:
+                started = time.monotonic()
+                self.objective.train()
+                for batch in self._batches():
+                    loss = self._step(batch)
+                    at.step += 1
+                    self._checkpoint(now=stop.is_set())
+                    if stop.is_set():
+                        raise KeyboardInterrupt
+                at.epoch, at.step = at.epoch + 1, 0
+                seconds = time.monotonic() - started
+                log.write(at.epoch, {"loss": loss, "seconds": seconds, "rate": self._rate})
+                if at.epoch % settings.validate_every == 0 or at.epoch == settings.epochs:
+                    self._validate(log)
+                log.show(at.epoch, f"loss {loss:.3f}, best {at.best_score:.3f} @{at.best_epoch}")
+                self._checkpoint(now=False)
+        return at
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the rest of the epoch's batches, read one ahead."""
+        at, settings = self.position, self.settings
+        sampler, epoch = self.material.sampler, at.epoch
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+
+        def load(step: int) -> Batch:
+            batch = load_batch(sampler.batch(epoch, step)[rank::world], self.material.train)
+            random = torch.Generator().manual_seed(
+                ((settings.seed * 1_000_003 + epoch) * 1_000_003 + step) * 4096 + rank
+            )
+            image = settings.augment_noise.apply(
+                batch.image, (self.material.mean, self.material.std), random
+            )
+            return Batch(image=image, valid=batch.valid, targets=batch.targets)
+
+        loaded = (load(step) for step in range(at.step, sampler.steps))
+        with closing(prefetch(loaded, depth=1)) as batches:  # type: ignore[type-var]
+            for batch in batches:
+                yield batch.to(self.fabric.device)
+
+    def _step(self, batch: Batch) -> float:
+        total, losses = self.model(batch.image, batch.valid, batch.targets)
+        self.fabric.backward(total)
+        if self.settings.clip_norm:
+            self.fabric.clip_gradients(self.model, self.optimiser, max_norm=self.settings.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.scheduler.step()
+        self.average.update(self.objective.network)
+        return float(losses.sum())
+
+    def _validate(self, log: RunLog) -> None:
+        """Score the averaged network on the validation fold; keep it if it is the best so far."""
+        at, network = self.position, self.objective.network
+        with self.average.swapped_in(network):
+            scores = score_views(
+                network,
+                self.material.validation,
+                trim=network.spec.patch // 2,
+                device=self.fabric.device,
+            )
+            score = selection_score(scores)
+            if score > at.best_score or not at.best:
+                at.best_score, at.best_epoch = score, at.epoch
+                at.best = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+        log.write(at.epoch, {"validation": scores, "score": score})
+        patience = self.settings.patience
+        at.finished = patience is not None and at.epoch - at.best_epoch >= patience
+
+    @property
+    def _rate(self) -> float:
+        return float(self.scheduler.get_last_lr()[0])
+
+    def _checkpoint(self, *, now: bool) -> None:
+        """Save the run if asked to or if the last checkpoint is old."""
+        due = time.monotonic() - self._saved >= self.settings.checkpoint_seconds
+        if (now or due) and self.fabric.is_global_zero:
+            steps = self.position.epoch * self.material.sampler.steps + self.position.step
+            save_checkpoint(self.folder, steps, self.state())
+            self._saved = time.monotonic()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that decides how the run goes on; tensors, numbers, texts, lists and dicts."""
+        at = self.position
+        return {
+            "objective": self.objective.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "average": self.average.state_dict(),
+            "position": {name: getattr(at, name) for name in Position.__slots__},
+            "random": random_state(),
+            "threads": torch.get_num_threads(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go back to a saved state."""
+        self.objective.load_state_dict(state["objective"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.average.load_state_dict(state["average"])
+        self.position = Position(**state["position"])
+        restore_random_state(state["random"])
+
+
+def make_optimiser(objective: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Return AdamW; weight decay acts on kernels, not on biases, norms and the balance's s."""
+    kernels = [p for p in objective.parameters() if p.ndim > 1]
+    others = [p for p in objective.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": kernels, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+
+
+def random_state() -> dict[str, Any]:
+    """Return the state of every generator that training draws from without a seed of its own."""
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Undo what was drawn since :func:`random_state`."""
+    torch.set_rng_state(state["cpu"])
+    if len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextmanager
+def interruption() -> Iterator[threading.Event]:
+    """Turn the first SIGINT or SIGTERM into an event; the second acts as it always did."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, _frame: object) -> None:
+        event.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

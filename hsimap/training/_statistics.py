@@ -1,0 +1,133 @@
+"""What is measured on the training fold before the first step, and on nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from hsimap.errors import InputError
+from hsimap.tasks import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from hsimap.training._folds import FoldView
+
+_MOST_WINDOWS: Final = 4096
+"""Windows whose pixels are read: 4 million spectra at a patch of 32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainStatistics:
+    """Numbers of the training fold."""
+
+    mean: tuple[float, ...]
+    """``(band,)``, storage units of the model, over valid pixels of training windows."""
+    std: tuple[float, ...]
+    """``(band,)``; 1 where a band is constant."""
+    scaling: Mapping[str, tuple[float, float]]
+    """Continuous task to mean and standard deviation of its training labels."""
+    class_counts: Mapping[str, tuple[int, ...]]
+    """Categorical task to labelled training pixels of each class."""
+    n_pixels: Mapping[str, int]
+    """Task to labelled training pixels."""
+
+
+def measure(
+    views: Sequence[FoldView], kinds: Mapping[str, tuple[Kind, int]], *, patch: int
+) -> TrainStatistics:
+    """Measure bands and labels over the windows of the training fold.
+
+    Parameters
+    ----------
+    views : sequence of FoldView
+        The training fold of each scene.
+    kinds : mapping
+        Task name to its kind and number of channels.
+    patch : int
+        Side of the windows, in pixels.
+
+    Raises
+    ------
+    InputError
+        If a task has no training label, or no training pixel is valid.
+    """
+    mean, std = _bands(views, patch)
+    counts: dict[str, NDArray[np.int64]] = {}
+    sums: dict[str, NDArray[np.float64]] = {}
+    for name, values in _labels(views):
+        kind, channels = kinds[name]
+        if kind is Kind.CATEGORICAL:
+            counts.setdefault(name, np.zeros(channels, dtype=np.int64))
+            counts[name] += np.bincount(values, minlength=channels)
+        else:
+            exact = values.astype(np.float64)
+            sums.setdefault(name, np.zeros(3))
+            sums[name] += (exact.size, exact.sum(), (exact**2).sum())
+    n_pixels = {
+        name: int(counts[name].sum() if name in counts else sums[name][0]) for name in kinds
+    }
+    for name, n in n_pixels.items():
+        if not n:
+            raise InputError(
+                f"task {name!r} has no label in the training fold; check its raster and the split"
+            )
+    return TrainStatistics(
+        mean=mean,
+        std=std,
+        scaling={name: _mean_std(total) for name, total in sums.items()},
+        class_counts={name: tuple(found.tolist()) for name, found in counts.items()},
+        n_pixels=n_pixels,
+    )
+
+
+def median_frequency(counts: Sequence[int]) -> NDArray[np.float32]:
+    """Return class weights median(p) / p over the classes that occur; 0 for those that do not.
+
+    Examples
+    --------
+    >>> median_frequency([100, 50, 0, 25]).tolist()
+    [0.5, 1.0, 0.0, 2.0]
+    """
+    found = np.asarray(counts, dtype=np.float64)
+    weights = np.zeros(found.shape)
+    weights[found > 0] = np.median(found[found > 0]) / found[found > 0]
+    return weights.astype(np.float32)
+
+
+def _bands(views: Sequence[FoldView], patch: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    windows = [(view, window) for view in views for window in view.windows(patch)]
+    step = -(-len(windows) // _MOST_WINDOWS) or 1
+    n, total, squares = 0, np.zeros(1), np.zeros(1)
+    for view, window in windows[::step]:
+        values, valid = view.read(window)
+        pixels = view.to_network(values)[:, valid].astype(np.float64)  # (band, pixel)
+        n += pixels.shape[1]
+        total, squares = total + pixels.sum(axis=1), squares + (pixels**2).sum(axis=1)
+    if not n:
+        raise InputError("no pixel of the training windows is valid; check nodata and the split")
+    mean = total / n
+    std = np.sqrt(np.maximum(squares / n - mean**2, 0))
+    std[std <= 1e-6 * np.abs(mean)] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _labels(views: Sequence[FoldView]) -> Iterator[tuple[str, NDArray[Any]]]:
+    for view in views:
+        for window in view.windows(max(view.shape)):
+            for name, values in view.targets(window).items():
+                known = np.isfinite(values) if values.dtype.kind == "f" else values >= 0
+                yield name, values[known]
+
+
+def _mean_std(sums: NDArray[np.float64]) -> tuple[float, float]:
+    n, total, squares = (float(value) for value in sums)
+    if not n:
+        return 0.0, 1.0
+    mean = total / n
+    std = max(squares / n - mean**2, 0.0) ** 0.5
+    return mean, std if std > 1e-6 * abs(mean) else 1.0
