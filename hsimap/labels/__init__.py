@@ -1,1 +1,33 @@
-"""See DESIGN: labels."""
+"""Rasters of labels, stands and folds on a scene's grid."""
+
+from hsimap.labels._folds import block_folds, open_folds, stand_folds
+from hsimap.labels._labels import Labels, open_labels, read_stands
+from hsimap.labels._specs import (
+    NO_FOLD,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    BlockSplit,
+    RasterLabels,
+    SplitSpec,
+    StandRaster,
+    StandSplit,
+)
+
+__all__ = [
+    "NO_FOLD",
+    "TEST",
+    "TRAIN",
+    "VALIDATION",
+    "BlockSplit",
+    "Labels",
+    "RasterLabels",
+    "SplitSpec",
+    "StandRaster",
+    "StandSplit",
+    "block_folds",
+    "open_folds",
+    "open_labels",
+    "read_stands",
+    "stand_folds",
+]

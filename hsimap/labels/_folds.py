@@ -1,0 +1,181 @@
+"""Training, validation and test fold of every pixel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import maximum_filter
+
+from hsimap.errors import InputError, UsageError
+from hsimap.labels._raster import BandReader
+from hsimap.labels._specs import NO_FOLD, TEST, TRAIN, VALIDATION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hsimap.geometry import Grid
+    from hsimap.labels._specs import BlockSplit, SplitSpec, StandSplit
+
+
+def open_folds(
+    spec: SplitSpec,
+    *,
+    grid: Grid,
+    root: Path,
+    stands: NDArray[np.int32] | None = None,
+    labelled: NDArray[np.bool_] | None = None,
+) -> NDArray[np.uint8]:
+    """Return the fold of every pixel of a scene.
+
+    Parameters
+    ----------
+    spec : SplitSpec
+        A raster of codes, random blocks, or random stands.
+    grid : Grid
+        The scene's grid.
+    root : Path
+        The folder that relative paths start from.
+    stands : ndarray, optional
+        ``(y, x) int32`` stand ids, 0 = none; needed for a split by stands.
+    labelled : ndarray, optional
+        ``(y, x)``: True where a pixel carries any label. Shares are counted over these pixels, and
+        blocks or stands without one are in no fold; by default all pixels count.
+
+    Returns
+    -------
+    ndarray
+        ``(y, x) uint8``: 0 no fold, 1 training, 2 validation, 3 test.
+
+    Raises
+    ------
+    UsageError
+        If the file is missing, or a split by stands has no stands.
+    InputError
+        If the file lies on another grid, or there are fewer blocks or stands than folds.
+    """
+    if spec.raster is not None:
+        return _from_raster(spec, grid, root / spec.raster)
+    counted = np.ones((grid.height, grid.width), dtype=bool) if labelled is None else labelled
+    if spec.blocks is not None:
+        return block_folds(counted, spec.blocks)
+    if stands is None or spec.stands is None:
+        raise UsageError("a split by stands needs `stands: {raster: ...}` of the scene")
+    return stand_folds(stands, counted, spec.stands)
+
+
+def _from_raster(spec: SplitSpec, grid: Grid, path: Path) -> NDArray[np.uint8]:
+    folds = np.full((grid.height, grid.width), NO_FOLD, np.uint8)
+    reader = BandReader(path, spec.band, grid=grid)
+    try:
+        for window in reader.strips():
+            values, valid = reader.read(window)
+            for code, fold in spec.codes.items():
+                folds[window.slices][valid & (values == code)] = fold
+    finally:
+        reader.close()
+    return folds
+
+
+def block_folds(labelled: NDArray[np.bool_], split: BlockSplit) -> NDArray[np.uint8]:
+    """Deal square blocks out to the folds.
+
+    Blocks are counted from (0, 0); those at the lower and right edge may be cut. Pixels within
+    ``buffer`` (chessboard distance) of another fold's block are in no fold, so that more than
+    ``2 * buffer`` pixels lie between two folds.
+
+    Parameters
+    ----------
+    labelled : ndarray
+        ``(y, x)``: True where a pixel counts.
+    split : BlockSplit
+        Size and buffer in pixels, shares, seed.
+
+    Returns
+    -------
+    ndarray
+        ``(y, x) uint8`` fold codes.
+    """
+    size = split.size
+    height, width = labelled.shape
+    rows, cols = -(-height // size), -(-width // size)
+    block = (np.arange(height) // size)[:, None] * cols + (np.arange(width) // size)[None, :]
+    counts = np.bincount(block[labelled], minlength=rows * cols)
+    dealt = deal(counts, split.shares, seed=split.seed, what="blocks of labelled pixels")[block]
+    folds = dealt.copy()
+    for fold in (TRAIN, VALIDATION, TEST) if split.buffer else ():
+        near = maximum_filter(dealt == fold, size=2 * split.buffer + 1, mode="constant")
+        folds[near & (dealt != fold)] = NO_FOLD
+    return folds
+
+
+def stand_folds(
+    stands: NDArray[np.int32], labelled: NDArray[np.bool_], split: StandSplit
+) -> NDArray[np.uint8]:
+    """Deal whole stands out to the folds; pixels outside stands are in none.
+
+    Parameters
+    ----------
+    stands : ndarray
+        ``(y, x) int32`` ids, 0 = none.
+    labelled : ndarray
+        ``(y, x)``: True where a pixel counts.
+    split : StandSplit
+        Shares of the counted pixels, seed.
+
+    Returns
+    -------
+    ndarray
+        ``(y, x) uint8`` fold codes.
+    """
+    ids, index = np.unique(stands, return_inverse=True)
+    index = index.reshape(stands.shape)
+    counts = np.bincount(index[labelled], minlength=len(ids))
+    counts[ids == 0] = 0
+    dealt = deal(counts, split.shares, seed=split.seed, what="stands with labelled pixels")
+    folds: NDArray[np.uint8] = dealt[index]
+    return folds
+
+
+def deal(
+    counts: NDArray[np.integer], shares: tuple[float, float, float], *, seed: int, what: str
+) -> NDArray[np.uint8]:
+    """Deal units out to the folds in random order, each to the fold that is furthest behind.
+
+    A fold that has none yet comes first, so that each has one; no fold gets more than its share
+    by more than one unit.
+
+    Parameters
+    ----------
+    counts : ndarray
+        ``(unit,)``: weight of each; a unit of weight 0 is in no fold.
+    shares : tuple of float
+        Of training, validation and test.
+    seed : int
+        Fixes the order.
+    what : str
+        What the units are called in errors.
+
+    Returns
+    -------
+    ndarray
+        ``(unit,) uint8`` fold codes.
+
+    Raises
+    ------
+    InputError
+        If there are fewer units than folds.
+    """
+    wanted = [i for i in range(3) if shares[i] > 0]
+    units = np.flatnonzero(counts)
+    if len(units) < len(wanted):
+        raise InputError(f"{len(units)} {what} cannot fill {len(wanted)} folds; use smaller blocks")
+    folds = np.full(len(counts), NO_FOLD, np.uint8)
+    dealt = dict.fromkeys(wanted, 0.0)
+    for unit in np.random.default_rng(seed).permutation(units):
+        fold = min(wanted, key=lambda i: (dealt[i] / shares[i], -shares[i]))
+        dealt[fold] += float(counts[unit])
+        folds[unit] = (TRAIN, VALIDATION, TEST)[fold]
+    return folds

@@ -1,0 +1,200 @@
+"""Labels of one task on a scene's grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsimap.errors import InputError, UsageError
+from hsimap.labels._raster import BandReader
+from hsimap.tasks import Kind, encode_classes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hsimap.geometry import Grid, Window
+    from hsimap.labels._specs import RasterLabels, StandRaster
+    from hsimap.tasks import Task
+
+
+class Labels:
+    """Windows of the labels of one task. Made by :func:`open_labels`.
+
+    Parameters
+    ----------
+    task : Task
+        What is labelled.
+    reader : BandReader
+        The band that holds the labels.
+    scale, offset : float
+        Continuous tasks: value in the task's unit = stored value * scale + offset.
+    """
+
+    def __init__(self, task: Task, reader: BandReader, *, scale: float, offset: float) -> None:
+        self.task = task
+        self._reader, self._scale, self._offset = reader, scale, offset
+        self.notes: tuple[str, ...] = reader.notes
+        """What was assumed or is unusual, a sentence each."""
+
+    @property
+    def path(self) -> Path:
+        """The file that holds them."""
+        return self._reader.path
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """Return the labels of a window, which may pass the edge.
+
+        Returns
+        -------
+        ndarray
+            ``(y, x)``: int64 channel index, -1 = no label, of a categorical task; float32 value in
+            the task's unit, NaN = no label, of a continuous one. Values outside the task's range
+            are kept.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged there or holds a code that is no class.
+        """
+        stored, valid = self._reader.read(window)
+        if self.task.kind is Kind.CONTINUOUS:
+            values = stored.astype(np.float64) * self._scale + self._offset
+            return np.where(valid, values, np.nan).astype(np.float32)
+        stored[~valid] = 0
+        try:
+            index = encode_classes(self.task, stored)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
+        index[~valid] = -1
+        return index
+
+    def check(self) -> None:
+        """Read all of it: raises on an undeclared code, notes values outside the task's range.
+
+        Raises
+        ------
+        InputError
+            As :meth:`read`.
+        """
+        low, high = self.task.range or (-np.inf, np.inf)
+        outside = found = 0
+        for window in self._reader.strips():
+            values = self.read(window)
+            if values.dtype.kind == "f":
+                found += int(np.isfinite(values).sum())
+                outside += int(((values < low) | (values > high)).sum())
+            else:
+                found += int((values >= 0).sum())
+        if outside:
+            note = (
+                f"{outside} of the {found} labels of {self.task.name!r} in {self.path.name} lie"
+                f" outside its range {low:g} to {high:g}; they are kept, maps are clipped"
+            )
+            self.notes += (note,)
+        if not found:
+            self.notes += (f"{self.path.name} holds no label of {self.task.name!r}",)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+
+def open_labels(task: Task, spec: RasterLabels, *, grid: Grid, root: Path) -> Labels:
+    """Open the labels of a task and check all of them.
+
+    Parameters
+    ----------
+    task : Task
+        A categorical or continuous task.
+    spec : RasterLabels
+        File, band, nodata and scale.
+    grid : Grid
+        The scene's grid; shape, transform (to 1e-6 px) and, where both state it, CRS must agree.
+    root : Path
+        The folder that relative paths start from.
+
+    Returns
+    -------
+    Labels
+
+    Raises
+    ------
+    UsageError
+        If there is no such file or band, or the spec does not fit the kind of task.
+    InputError
+        If the file is damaged, lies on another grid, or holds a code that is no class, anywhere.
+    """
+    if task.kind not in {Kind.CATEGORICAL, Kind.CONTINUOUS}:
+        raise UsageError(f"task {task.name!r} is {task.kind.value}; a raster cannot label it")
+    if task.kind is Kind.CATEGORICAL and spec.scale is not None:
+        raise UsageError(f"labels of {task.name!r}: scale is for continuous tasks; leave it out")
+    reader = BandReader(
+        root / spec.raster, spec.band, grid=grid, prefer=task.name, nodata=spec.nodata
+    )
+    try:
+        _check_nodata(task, reader)
+        declared = spec.scale is None
+        labels = Labels(
+            task,
+            reader,
+            scale=reader.scale if spec.scale is None else spec.scale,
+            offset=reader.offset if declared else 0.0,
+        )
+        labels.check()
+    except Exception:
+        reader.close()
+        raise
+    return labels
+
+
+def _check_nodata(task: Task, reader: BandReader) -> None:
+    if reader.nodata is not None and reader.nodata in task.codes.tolist():
+        raise InputError(
+            f"{reader.path} declares {reader.nodata:g} as nodata, which is a class of"
+            f" {task.name!r}; state another `nodata:` for it in the recipe"
+        )
+
+
+def read_stands(spec: StandRaster, *, grid: Grid, root: Path) -> NDArray[np.int32]:
+    """Read stand ids.
+
+    Parameters
+    ----------
+    spec : StandRaster
+        File and band.
+    grid : Grid
+        The scene's grid.
+    root : Path
+        The folder that relative paths start from.
+
+    Returns
+    -------
+    ndarray
+        ``(y, x) int32``: id, 0 = no stand.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file or band.
+    InputError
+        If it lies on another grid or holds anything but whole numbers from 0 to 2**31 - 1.
+    """
+    stands = np.zeros((grid.height, grid.width), np.int32)
+    reader = BandReader(root / spec.raster, spec.band, grid=grid)
+    try:
+        for window in reader.strips():
+            values, valid = reader.read(window)
+            known = values[valid]
+            bad = (known < 0) | (known > np.iinfo(np.int32).max) | (known != np.floor(known))
+            if bad.any():
+                raise InputError(
+                    f"{reader.path} holds the stand id {known[bad][0]!s}; ids are whole numbers"
+                    f" from 0 (no stand) to {np.iinfo(np.int32).max}"
+                )
+            stands[window.slices][valid] = known
+    finally:
+        reader.close()
+    return stands

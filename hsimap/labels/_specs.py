@@ -1,0 +1,145 @@
+"""How a recipe names labels, stands and folds."""
+
+from __future__ import annotations
+
+from math import isclose
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from hsimap.config import Settings
+
+NO_FOLD: Final = 0
+"""Fold code of a pixel that belongs to no fold: unlabelled, or in a buffer between folds."""
+TRAIN: Final = 1
+VALIDATION: Final = 2
+TEST: Final = 3
+
+
+def _sum_to_one(shares: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not isclose(sum(shares), 1, abs_tol=1e-6) or min(shares) < 0 or shares[0] == 0:
+        raise ValueError(
+            f"shares must be three numbers from 0 to 1 that add up to 1, the first (training)"
+            f" above 0, got {list(shares)}"
+        )
+    return shares
+
+
+def _at_least_one(number: int | str) -> int | str:
+    if isinstance(number, int) and number < 1:
+        raise ValueError(f"bands are counted from 1, got {number}")
+    return number
+
+
+Shares = Annotated[tuple[float, float, float], Field(strict=False), AfterValidator(_sum_to_one)]
+"""Of training, validation and test."""
+BandName = Annotated[int | str, AfterValidator(_at_least_one)]
+"""A band's description, or its number from 1, as GDAL and QGIS count."""
+Codes = int | Annotated[tuple[int, ...], Field(strict=False)]
+
+
+class RasterLabels(Settings):
+    """Labels of one task from a band of a raster on the scene's grid."""
+
+    raster: str
+    """GeoTIFF or ENVI file on the scene's grid."""
+    band: BandName | None = None
+    """Description of the band, or its number from 1. null: the band whose description is the
+    task's name, or the only band."""
+    nodata: float | None = Field(default=None, allow_inf_nan=True)
+    """Stored value that means "no label". null: the value that the file declares. NaN always means
+    "no label", and so does 0 in a categorical task without a class of code 0."""
+    scale: float | None = None
+    """Continuous tasks: value in the task's unit = stored value * scale. null: the scale and the
+    offset that the file declares, or 1."""
+
+
+class StandRaster(Settings):
+    """Stand ids from a raster on the scene's grid."""
+
+    raster: str
+    """GeoTIFF or ENVI file on the scene's grid; whole numbers, 0 = no stand."""
+    band: BandName | None = None
+    """Description of the band, or its number from 1. null: the only band."""
+
+
+class BlockSplit(Settings):
+    """Folds of whole square blocks, dealt out at random."""
+
+    size: int = Field(ge=1)
+    """Side of a block in pixels."""
+    buffer: int = Field(default=0, ge=0)
+    """Pixels nearer than this to another fold, or as near, belong to no fold."""
+    shares: Shares = (0.6, 0.2, 0.2)
+    """Shares of the labelled pixels for training, validation and test."""
+    seed: int = Field(default=0, ge=0)
+    """Which blocks go where."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if 2 * self.buffer >= self.size:
+            raise ValueError(
+                f"buffer {self.buffer} px on both sides leaves nothing of a block of {self.size}"
+                f" px; make it less than half the size"
+            )
+        return self
+
+
+class StandSplit(Settings):
+    """Folds of whole stands, dealt out at random."""
+
+    shares: Shares = (0.6, 0.2, 0.2)
+    """Shares of the labelled pixels for training, validation and test."""
+    seed: int = Field(default=0, ge=0)
+    """Which stands go where."""
+
+
+class SplitSpec(Settings):
+    """Which pixels train, validate and test: exactly one of raster, blocks and stands."""
+
+    raster: str | None = None
+    """GeoTIFF or ENVI file on the scene's grid that holds a fold code a pixel."""
+    band: BandName | None = None
+    """Band of that raster, by description or by number from 1. null: the only band."""
+    train: Codes = TRAIN
+    """Code or list of codes of the training fold; a code in no fold is in none."""
+    validation: Codes = VALIDATION
+    """Code or list of codes of the validation fold."""
+    test: Codes = TEST
+    """Code or list of codes of the test fold."""
+    blocks: BlockSplit | None = None
+    """Square blocks dealt out at random: {size, buffer, shares, seed}."""
+    stands: StandSplit | None = None
+    """Stands dealt out at random: {shares, seed}; needs `stands` of the scene."""
+    context: Literal["share", "mask"] = "share"
+    """What a training window shows of the other folds' pixels: share = their spectra (never their
+    labels), mask = nothing, they are invalid."""
+
+    @property
+    def codes(self) -> dict[int, int]:
+        """Code in the raster to fold."""
+        named = {TRAIN: self.train, VALIDATION: self.validation, TEST: self.test}
+        return {
+            code: fold
+            for fold, codes in named.items()
+            for code in ((codes,) if isinstance(codes, int) else codes)
+        }
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        forms = {"raster": self.raster, "blocks": self.blocks, "stands": self.stands}
+        given = [name for name, form in forms.items() if form is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"a split has exactly one of raster, blocks and stands, got"
+                f" {' and '.join(given) or 'none'}"
+            )
+        codes = (self.train, self.validation, self.test)
+        if self.raster is None and (self.band, *codes) != (None, TRAIN, VALIDATION, TEST):
+            raise ValueError("band, train, validation and test belong to a split by raster")
+        if len(self.codes) != sum(1 if isinstance(code, int) else len(code) for code in codes):
+            raise ValueError(
+                f"a fold code belongs to one fold, got train {self.train}, validation"
+                f" {self.validation}, test {self.test}"
+            )
+        return self
