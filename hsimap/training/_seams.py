@@ -1,0 +1,139 @@
+"""How far a tiled map departs from one forward over all, and the trim that keeps it small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from hsimap.geometry import Window, round_up
+from hsimap.mapping.engine import Engine
+from hsimap.mapping.tiling import TilePlan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from hsimap.mapping.adapter import Source
+    from hsimap.networks import MappingNetwork
+    from hsimap.runtimes import Runtime
+
+SEAM_BAR: Final = 0.01
+"""Largest 99.9th percentile of |tiled - whole|, in standard deviations of the output."""
+_CROP: Final = 192
+"""Side of the part of a scene that is mapped whole, in pixels."""
+_STEPS: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Trims that are tried, in steps of the alignment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seams:
+    """What was found for each trim that was tried."""
+
+    trim: int
+    """The smallest trim that meets the bar, else the network's whole reach, in pixels."""
+    ramp: int
+    """Cross-fade that it was measured with, in pixels."""
+    tile: int
+    """Kept side that it was measured with, in pixels."""
+    tried: Mapping[int, Mapping[str, float]]
+    """Trim to output to 99.9th percentile of the error, in standard deviations of the output."""
+
+
+class _Crop:
+    """A window of a source as a source of its own."""
+
+    def __init__(self, source: Source, window: Window) -> None:
+        self._source, self._window = source, window
+        self.to_network = source.to_network
+
+    def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Return stored values and validity; what lies outside the crop is invalid."""
+        moved = window.shift(rows=self._window.row, cols=self._window.col)
+        values, valid = self._source.read(moved)
+        inside = np.zeros(valid.shape, dtype=bool)
+        part = window.clip(height=self._window.height, width=self._window.width)
+        inside[part.shift(rows=-window.row, cols=-window.col).slices] = True
+        return values, valid & inside
+
+
+def measure_seams(network: MappingNetwork, runtime: Runtime, source: Source, crop: Window) -> Seams:
+    """Map a crop whole and in tiles of rising trim until the two agree.
+
+    Parameters
+    ----------
+    network : MappingNetwork
+        For its alignment, reach, patch and outputs.
+    runtime : Runtime
+        The network, running.
+    source : Source
+        Pixels.
+    crop : Window
+        The part to map.
+
+    Returns
+    -------
+    Seams
+    """
+    step = network.alignment
+    # Small tiles: more of their pixels lie near a seam than at any default tile.
+    kept, ramp = round_up(network.spec.patch, step), round_up(8, step)
+    reach = round_up(network.reach, step)
+    part = _Crop(source, crop)
+
+    def run(
+        tile: int, trim: int, ramp: int
+    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
+        plan = TilePlan(
+            height=crop.height, width=crop.width, kept=tile, trim=trim, ramp=ramp, alignment=step
+        )
+        return _map(Engine(plan, part, runtime=runtime, outputs=network.outputs), plan)
+
+    whole, valid = run(round_up(max(crop.height, crop.width), step), reach, 0)
+    tried: dict[int, dict[str, float]] = {}
+    for trim in _trims(step, reach, least=(network.spec.patch - kept - ramp + 1) // 2):
+        tiled, _ = run(kept, trim, ramp)
+        tried[trim] = {name: _error(tiled[name], whole[name], valid) for name in whole}
+        if max(tried[trim].values()) <= SEAM_BAR:
+            break
+    return Seams(trim=max(tried), ramp=ramp, tile=kept, tried=tried)
+
+
+def crop_of(shape: tuple[int, int], valid: NDArray[np.bool_] | None = None) -> Window:
+    """Return the central window of a scene, at most 192 pixels a side."""
+    del valid
+    height, width = (min(side, _CROP) for side in shape)
+    return Window(
+        row=(shape[0] - height) // 2, col=(shape[1] - width) // 2, height=height, width=width
+    )
+
+
+def _trims(step: int, reach: int, *, least: int) -> Iterator[int]:
+    for n in _STEPS:
+        if least <= n * step < reach:
+            yield n * step
+    yield reach
+
+
+def _map(
+    engine: Engine, plan: TilePlan
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
+    strips = list(engine.strips(range(plan.n_rows)))
+    maps = {
+        name: np.concatenate([strip.values[name] for strip in strips], axis=1)
+        for name in strips[0].values
+    }
+    return maps, np.concatenate([strip.valid for strip in strips])
+
+
+def _error(
+    tiled: NDArray[np.float32], whole: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> float:
+    stride = -(-valid.shape[0] // whole.shape[1])
+    seen = valid[::stride, ::stride]
+    if not seen.any():
+        return 0.0
+    spread = max(float(whole[:, seen].std()), 1e-12)
+    return float(np.quantile(np.abs(tiled - whole)[:, seen], 0.999)) / spread

@@ -1,0 +1,180 @@
+"""An interrupted run ends in the weights of an uninterrupted one; hidden labels change nothing."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+from small import BANDS, ArrayLabels, small_scene
+
+from hsimap.networks import NetworkSettings, NetworkSpec, NormalisationSpec, build_network
+from hsimap.tasks import main_output, task_from_mapping
+from hsimap.training import _loop
+from hsimap.training._balancing import UncertaintyBalance
+from hsimap.training._batches import SpectralNoise
+from hsimap.training._checkpoints import load_checkpoint
+from hsimap.training._loop import Fit, Material
+from hsimap.training._objective import Objective
+from hsimap.training._sampling import PatchSampler, SamplingRules
+from hsimap.training._statistics import measure, median_frequency
+
+COVER = task_from_mapping("cover", {"kind": "categorical", "classes": {1: "a", 2: "b", 3: "c"}})
+DEPTH = task_from_mapping("depth", {"kind": "continuous", "unit": "m"})
+TASKS = (COVER, DEPTH)
+SETTINGS = SimpleNamespace(
+    epochs=3, warmup_epochs=1, schedule="cosine", average=0.9, learning_rate=5e-3,
+    betas=(0.9, 0.999), weight_decay=1e-2, clip_norm=1.0, validate_every=1, patience=None,
+    checkpoint_seconds=1e9, seed=0,
+    augment_noise=SpectralNoise(brightness=0.1, noise=0.1, band_dropout=0.3),
+)  # fmt: skip
+
+
+class Log:
+    def __init__(self):
+        self.records = []
+
+    def write(self, epoch, record):
+        self.records.append((epoch, record))
+
+    def show(self, epoch, note):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_fit(folder, *, scene=None, **changes):
+    scene = scene or small_scene()
+    view = scene.view(1)
+    found = measure([view], {t.name: (t.kind, t.channels) for t in TASKS}, patch=8)
+    torch.manual_seed(0)
+    spec = NetworkSpec(
+        settings=NetworkSettings(architecture="spectral_spatial", widths=(8,), dropout=0.2),
+        n_bands=BANDS,
+        patch=8,
+        tasks=TASKS,
+        outputs=tuple(main_output(task) for task in TASKS),
+        normalisation=NormalisationSpec(mean=found.mean, std=found.std),
+        scaling=dict(found.scaling),
+    )
+    weights = {n: torch.from_numpy(median_frequency(c)) for n, c in found.class_counts.items()}
+    objective = Objective(build_network(spec), UncertaintyBalance(TASKS), weights)
+    rules = SamplingRules(patch=8, batch=4, samples=20, seed=0, flips=True, turns=True)
+    material = Material(
+        train=[view],
+        validation=[scene.view(2)],
+        sampler=PatchSampler([view.positions()], rules),
+        mean=torch.tensor(found.mean),
+        std=torch.tensor(found.std),
+    )
+    settings = SimpleNamespace(**{**vars(SETTINGS), **changes})
+    return Fit(Fabric(accelerator="cpu", devices=1), objective, material, settings, folder)
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+class CrashError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("crash_at", [1, 7, 10, 14])
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path, monkeypatch, crash_at):
+    whole = make_fit(tmp_path / "whole")
+    whole.run(Log())
+    done = []
+
+    def crash(draws, views, load=_loop.load_batch):
+        if len(done) == crash_at:
+            raise CrashError
+        done.append(1)
+        return load(draws, views)
+
+    killed = make_fit(tmp_path / "run", checkpoint_seconds=0)
+    monkeypatch.setattr(_loop, "load_batch", crash)
+    with pytest.raises(CrashError):
+        killed.run(Log())
+    monkeypatch.undo()
+    torch.randn(99)  # the generator moves on between the two runs
+    resumed = make_fit(tmp_path / "run", checkpoint_seconds=0)
+    resumed.load(load_checkpoint(tmp_path / "run")[0])
+    assert (resumed.position.epoch, resumed.position.step) == divmod(crash_at, 5)
+    resumed.run(Log())
+    assert same(resumed.objective.state_dict(), whole.objective.state_dict())
+    assert same(resumed.average.state, whole.average.state)
+    assert same(resumed.position.best, whole.position.best)
+    assert resumed.position.best_score == whole.position.best_score
+
+
+def test_sigint_saves_the_run_and_leaves_the_handlers_alone(tmp_path, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    fit = make_fit(tmp_path)
+    step = fit._step
+    monkeypatch.setattr(
+        fit, "_step", lambda batch: (signal.raise_signal(signal.SIGINT), step(batch))[1]
+    )
+    with pytest.raises(KeyboardInterrupt):
+        fit.run(Log())
+    state, _ = load_checkpoint(tmp_path)
+    assert (state["position"]["epoch"], state["position"]["step"]) == (0, 1)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_labels_of_other_folds_change_nothing_that_is_trained(tmp_path):
+    scene = small_scene()
+    hidden = scene.folds != 1
+    rng = np.random.default_rng(9)
+    cover = np.where(hidden, rng.integers(0, 3, hidden.shape), scene.labels["cover"].values)
+    depth = np.where(hidden, 1e6, scene.labels["depth"].values).astype(np.float32)
+    poisoned = replace(scene, labels={"cover": ArrayLabels(cover), "depth": ArrayLabels(depth)})
+    clean_run = make_fit(tmp_path)
+    clean_run.run(Log())
+    poisoned_run = make_fit(tmp_path, scene=poisoned)
+    poisoned_run.run(Log())
+    assert same(clean_run.objective.state_dict(), poisoned_run.objective.state_dict())
+    assert same(clean_run.average.state, poisoned_run.average.state)
+    # Selection does see the validation fold; with the test fold alone poisoned it is unchanged.
+    depth = np.where(scene.folds == 3, 1e6, scene.labels["depth"].values).astype(np.float32)
+    poisoned = replace(scene, labels={**scene.labels, "depth": ArrayLabels(depth)})
+    third = make_fit(tmp_path, scene=poisoned)
+    third.run(Log())
+    assert same(clean_run.position.best, third.position.best)
+
+
+def test_it_learns(tmp_path):
+    log = Log()
+    fit = make_fit(tmp_path, epochs=25, validate_every=5)
+    fit.run(log)
+    scores = [record["validation"] for _, record in log.records if "validation" in record]
+    assert len(scores) == 5
+    assert scores[-1]["cover"]["overall_accuracy"] > 0.9
+    assert scores[-1]["depth"]["r2"] > 0.8
+    losses = [record["loss"] for _, record in log.records if "loss" in record]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_patience_ends_a_run_that_no_longer_improves(tmp_path):
+    fit = make_fit(tmp_path, epochs=50, learning_rate=0.0, average=0.0, patience=3)
+    fit.run(Log())
+    assert fit.position.finished
+    assert fit.position.epoch < 50
+
+
+def test_weight_decay_spares_norms_biases_and_the_balance(tmp_path):
+    fit = make_fit(tmp_path)
+    decayed, spared = fit.optimiser.param_groups
+    assert all(p.ndim > 1 for p in decayed["params"])
+    names = {id(p): name for name, p in fit.objective.named_parameters()}
+    assert "balance.log_variance" in {names[id(p)] for p in spared["params"]}
+    assert spared["weight_decay"] == 0
