@@ -104,7 +104,7 @@ def block_folds(labelled: NDArray[np.bool_], split: BlockSplit) -> NDArray[np.ui
     block = (np.arange(height) // size)[:, None] * cols + (np.arange(width) // size)[None, :]
     counts = np.bincount(block[labelled], minlength=rows * cols)
     dealt = deal(counts, split.shares, seed=split.seed, what="blocks of labelled pixels")[block]
-    folds = dealt.copy()
+    folds: NDArray[np.uint8] = dealt.copy()
     for fold in (TRAIN, VALIDATION, TEST) if split.buffer else ():
         near = maximum_filter(dealt == fold, size=2 * split.buffer + 1, mode="constant")
         folds[near & (dealt != fold)] = NO_FOLD

@@ -1,0 +1,40 @@
+"""The training recipe: schema, defaults, files."""
+
+from hsimap.recipes._bands import select_bands
+from hsimap.recipes._example import commented_recipe
+from hsimap.recipes._files import (
+    SceneFiles,
+    list_recipes,
+    load_recipe,
+    parse_recipe,
+    scene_files,
+)
+from hsimap.recipes._samples import cache_folder, sample_folder
+from hsimap.recipes._schema import (
+    AugmentSettings,
+    InputSettings,
+    LossSettings,
+    Recipe,
+    SampleSpec,
+    SceneSpec,
+    TrainingSettings,
+)
+
+__all__ = [
+    "AugmentSettings",
+    "InputSettings",
+    "LossSettings",
+    "Recipe",
+    "SampleSpec",
+    "SceneFiles",
+    "SceneSpec",
+    "TrainingSettings",
+    "cache_folder",
+    "commented_recipe",
+    "list_recipes",
+    "load_recipe",
+    "parse_recipe",
+    "sample_folder",
+    "scene_files",
+    "select_bands",
+]

@@ -1,0 +1,254 @@
+"""The training recipe: what may be written, what is the default, what it means."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+
+from hsimap.config import Settings, unknown_key
+from hsimap.labels import RasterLabels, SplitSpec, StandRaster
+from hsimap.recipes._bands import BandSelection
+from hsimap.tasks import Task, task_from_mapping
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+_IDENTITY: Final = {"name", "scenes", "input", "network", "training"}
+"""What the digest covers, beside the tasks."""
+
+
+def _checked_tasks(tasks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    for name, mapping in tasks.items():
+        task_from_mapping(name, mapping)
+    return tasks
+
+
+class SampleSpec(Settings):
+    """A synthetic scene, generated into the cache when it is first needed."""
+
+    size: int = Field(default=256, ge=32, le=8192)
+    """Side of the scene in pixels."""
+    seed: int = Field(default=1, ge=0)
+    """Which scene; 0 is the one that is shipped in sample_data."""
+
+
+class SceneSpec(Settings):
+    """One scene: exactly one of image and sample."""
+
+    image: str | None = None
+    """GeoTIFF or ENVI file. This and every other path starts from `data:` of the recipe if given,
+    else from --data, else from $HSIMAP_DATA, else from the recipe's folder."""
+    sample: SampleSpec | None = None
+    """A synthetic scene instead of an image; its labels, stands and split are known."""
+    labels: dict[str, RasterLabels] = Field(default_factory=dict)
+    """Labels by task: {raster, band, nodata, scale}. A scene may lack tasks, a pixel any label."""
+    stands: StandRaster | None = None
+    """Stand ids: {raster, band}; for metrics per stand and splits by stand."""
+    split: SplitSpec | None = None
+    """Folds: {raster, band, train, validation, test}, {blocks: {size, buffer, shares, seed}} or
+    {stands: {shares, seed}}; each with context: share or mask."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.image is None) == (self.sample is None):
+            raise ValueError("a scene has either image or sample")
+        if self.image is not None and not self.labels:
+            raise ValueError(f"scene {self.image} has no labels")
+        if self.image is not None and self.split is None:
+            raise ValueError(
+                f"scene {self.image} has no split; give {{raster: ...}}, {{blocks: {{size: ...}}}}"
+                f" or {{stands: {{}}}}"
+            )
+        if self.image and self.split and self.split.stands and self.stands is None:
+            raise ValueError(f"scene {self.image}: a split by stands needs stands: {{raster: ...}}")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What the scene is called: its path without the ending, or the sample's size and seed."""
+        if self.sample is not None:
+            return f"sample_{self.sample.size}_{self.sample.seed}"
+        return PurePath(self.image or "").with_suffix("").as_posix()
+
+
+class InputSettings(Settings):
+    """What is known of the scenes and how their values enter the network."""
+
+    scale: float | None = Field(default=None, gt=0)
+    """Reflectance (0 to 1) per stored unit, as 0.0001. null: what the scene states."""
+    normalise: Literal["standardise", "minmax", "l2", "none"] = "standardise"
+    """standardise: each band to mean 0 and standard deviation 1 of the training windows; minmax:
+    each band to 0 to 1; l2: each spectrum to length 1; none: stored values."""
+    wavelengths: Annotated[tuple[float, ...], Field(strict=False, min_length=1)] | None = None
+    """Band centres in nm, one for each band of the file. null: what the scene states."""
+    bands: BandSelection | None = None
+    """Bands that are used, counted from 0: "0:110" (the end is left out), "3,5,10:20" or a list.
+    null: all good ones."""
+    bad_bands: BandSelection | None = None
+    """Bands that are dropped, counted from 0 and written as `bands` is, beside those that the
+    scene declares bad and those without data."""
+    nodata: float | None = Field(default=None, allow_inf_nan=True)
+    """Stored value of a missing sample. null: what the scene declares."""
+
+
+class AugmentSettings(Settings):
+    """Random changes of training patches."""
+
+    flips: bool = True
+    """Mirror along rows and columns."""
+    turns: bool = True
+    """Turn by quarters."""
+    brightness: Share = 0.0
+    """Standard deviation of one factor a patch, as uneven illumination gives."""
+    noise: float = Field(default=0.0, ge=0)
+    """Standard deviation of independent noise, in standard deviations of the band."""
+    band_dropout: Share = 0.0
+    """Largest share of the bands, one run of neighbours a patch, that is set to the band's mean."""
+
+
+class LossSettings(Settings):
+    """Loss of a kind of task."""
+
+    categorical: Literal["cross_entropy"] = "cross_entropy"
+    """Over labelled pixels, weighted as class_weights says."""
+    continuous: Literal["l1"] = "l1"
+    """Absolute error over labelled pixels, in standard deviations of the training labels."""
+
+
+class TrainingSettings(Settings):
+    """How the network is fitted."""
+
+    patch: int = Field(default=32, ge=8, le=4096)
+    """Side of a training patch in pixels; also the window of the network's attention."""
+    batch: int = Field(default=16, ge=1)
+    """Patches a step."""
+    epochs: int = Field(default=60, ge=1)
+    """Longest run."""
+    samples_per_epoch: int | None = Field(default=None, ge=1)
+    """Patches an epoch. null: as many as cover the labelled training pixels about once."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Highest rate of AdamW."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """Of kernels, decoupled from the gradient."""
+    betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.999)
+    """Decay of AdamW's running averages of the gradient and of its square."""
+    warmup_epochs: int = Field(default=2, ge=0)
+    """Epochs of the linear rise to learning_rate."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """After the rise: constant, or half a cosine down to 0 at the last epoch."""
+    average: Share = 0.99
+    """Decay of the running average of the weights, which is validated and kept; 0 = no average."""
+    clip_norm: float = Field(default=1.0, ge=0)
+    """Largest norm of the gradient; 0 = no limit."""
+    balancing: Literal["equal", "fixed", "uncertainty"] = "uncertainty"
+    """How the losses of the tasks are added: with weight 1, with task_weights, or with learned
+    weights (homoscedastic uncertainty)."""
+    task_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """balancing fixed: weight by task; 1 where not given."""
+    class_weights: Literal["none", "median_frequency"] = "none"
+    """median_frequency: classes rare in the training fold weigh more (median / own frequency)."""
+    losses: LossSettings = LossSettings()
+    """Loss by kind of task."""
+    augment: AugmentSettings = AugmentSettings()
+    """Random changes of training patches."""
+    seed: int = Field(default=0, ge=0)
+    """Fixes the weights at the start, the patches and their changes."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many epochs without a better validation score. null: run to the end."""
+    validate_every: int = Field(default=1, ge=1)
+    """Epochs between validations."""
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
+    """Time between checkpoints."""
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU if there is one."""
+    devices: int = Field(default=1, ge=1)
+    """GPUs, or processes on the CPU."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    """Arithmetic of the network: 32-true, bf16-mixed, 16-mixed or 64-true."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.task_weights and self.balancing != "fixed":
+            raise ValueError(f"task_weights belong to balancing: fixed, not {self.balancing}")
+        return self
+
+
+class Recipe(Settings):
+    """A training recipe."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the model; letters, digits, dot, dash, underscore."""
+    description: str = ""
+    """One line for lists of recipes."""
+    data: str | None = None
+    """Folder that paths start from, itself relative to the recipe's folder; see image."""
+    scenes: Annotated[tuple[SceneSpec, ...], Field(strict=False, min_length=1)]
+    """One or more scenes with the same bands."""
+    tasks: Annotated[dict[str, dict[str, Any]], Field(min_length=1), AfterValidator(_checked_tasks)]
+    """What is mapped, by name: {kind: categorical, classes: {code: name}, colors: {code: "#..."}}
+    or {kind: continuous, unit, range: [low, high]}; each may have a title. Code 0 is "no label"
+    unless it is named as a class."""
+    input: InputSettings = InputSettings()
+    """What is known of the scenes and how their values enter the network."""
+    network: dict[str, Any] = Field(
+        default_factory=lambda: {"architecture": "taiga", "preset": "tiny"}
+    )
+    """architecture (taiga or spectral_spatial), preset (paper, half, small, tiny), and any field
+    of the network's settings."""
+    training: TrainingSettings = TrainingSettings()
+    """How the network is fitted."""
+    _root: Path = PrivateAttr(default=Path())
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths start from; no part of the recipe's identity."""
+        return self._root
+
+    def at(self, root: Path) -> Self:
+        """Return the recipe with its paths starting from another folder."""
+        moved = self.model_copy()
+        moved._root = root  # noqa: SLF001 - of the copy
+        return moved
+
+    def tasks_list(self) -> tuple[Task, ...]:
+        """Return the tasks in the order of the recipe."""
+        return tuple(task_from_mapping(name, mapping) for name, mapping in self.tasks.items())
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of everything that shapes the model, defaults included, machine paths not.
+
+        The folder of the data and the description do not count; of an absolute path only the name
+        does.
+        """
+        content = self.model_dump(mode="json", include=_IDENTITY)
+        content["tasks"] = [task.model_dump(mode="json") for task in self.tasks_list()]
+        content["scenes"] = [_without_folders(scene) for scene in content["scenes"]]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        titles = [scene.title for scene in self.scenes]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise ValueError(f"scene {title} is listed twice, so that folds would leak")
+        named = {task for scene in self.scenes for task in scene.labels}
+        for task in [*named, *self.training.task_weights]:
+            if task not in self.tasks:
+                raise ValueError(f"unknown task `{task}`; {unknown_key(task, self.tasks)}")
+        for task in self.tasks:
+            if task not in named and all(scene.sample is None for scene in self.scenes):
+                raise ValueError(f"task {task!r} has no labels in any scene")
+        return self
+
+
+def _without_folders(value: Any) -> Any:  # noqa: ANN401 - any plain value
+    """Keep of an absolute path its name only."""
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, str) and PurePath(value).is_absolute():
+        return PurePath(value).name
+    return value
