@@ -57,9 +57,10 @@ def validate(model: type[M], data: object, *, source: str) -> M:
         nearest known one.
     """
     for found, node, path in _records(model, data, ()):
+        known = _keys(found)
         for key in node:
-            if key not in found.model_fields:
-                hint = unknown_key(str(key), found.model_fields, elsewhere=_places(model, str(key)))
+            if key not in known:
+                hint = unknown_key(str(key), known, elsewhere=_places(model, str(key)))
                 raise UsageError(f"{source}: unknown key `{_dotted((*path, key))}`; {hint}")
     try:
         return model.model_validate(data)
@@ -90,7 +91,8 @@ def _records(
     if _is_record(annotation) and isinstance(value, Mapping):
         yield annotation, value, path
         for name, field in annotation.model_fields.items():
-            yield from _records(field.annotation, value.get(name), (*path, name))
+            key = field.alias or name
+            yield from _records(field.annotation, value.get(key), (*path, key))
     for inner, item, part in _inside(annotation, value):
         yield from _records(inner, item, (*path, *part))
 
@@ -106,6 +108,11 @@ def _inside(annotation: Any, value: object) -> Iterator[tuple[Any, object, tuple
         yield from ((inner[0], item, (i,)) for i, item in enumerate(value))
     elif origin in {dict, Mapping} and isinstance(value, Mapping):
         yield from ((inner[1], item, (key,)) for key, item in value.items())
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    """Return the keys of a record as they stand in the YAML text."""
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _is_record(annotation: object) -> bool:

@@ -1,0 +1,174 @@
+"""The network in torch, built from the bundle's own description."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from hsimap.errors import BundleError, ResourceError, UsageError
+from hsimap.networks import NetworkSpec, build_network
+from hsimap.runtimes._host import instruction_set, keep_freed_memory
+from hsimap.runtimes._interface import Contract
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from hsimap.bundle import Bundle
+    from hsimap.networks import MappingNetwork
+
+
+class TorchRuntime:
+    """A network in torch.
+
+    Parameters
+    ----------
+    network : Module
+        Takes ``(image, valid)`` and gives a tuple in the order of the contract's outputs.
+    contract : Contract
+        What it takes and gives.
+    device : str
+        auto, cpu or cuda.
+    threads : int
+        Threads of one forward; torch knows one number for the whole process.
+
+    Raises
+    ------
+    ResourceError
+        If the device is not there.
+    """
+
+    def __init__(
+        self, network: torch.nn.Module, contract: Contract, *, device: str, threads: int
+    ) -> None:
+        self._contract, self._threads = contract, threads
+        self._device = _device(device)
+        keep_freed_memory()
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = False
+        network = network.eval().to(self._device, torch.float32)
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+
+    def describe(self) -> dict[str, str]:
+        """Return what may change the bits of a result."""
+        on_gpu = self._device.type == "cuda"
+        name = f"cuda ({torch.cuda.get_device_name(self._device)})" if on_gpu else "cpu"
+        return {
+            "runtime": "torch",
+            "version": f"torch {torch.__version__}",
+            "provider": "cudnn" if on_gpu else "mkldnn",
+            "device": name,
+            "precision": "float32",
+            "threads": str(self._threads),
+            "cpu": instruction_set(),
+        }
+
+    def forward(
+        self, image: NDArray[np.float32], valid: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`."""
+        self._contract.check_input(image, valid)
+        try:
+            with torch.inference_mode():
+                results = self._network(self._tensor(image), self._tensor(valid))
+                arrays = [result.float().contiguous().cpu().numpy() for result in results]
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "alloc" not in str(error):
+                raise
+            raise ResourceError(
+                f"the network runs out of memory on {image.shape}; lower --tile or use another"
+                f" device"
+            ) from error
+        named = dict(zip([out.name for out in self._contract.outputs], arrays, strict=True))
+        self._contract.check_output(named, image.shape)
+        return named
+
+    def _tensor(self, array: NDArray[np.float32]) -> torch.Tensor:
+        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
+        return tensor.contiguous(memory_format=torch.channels_last)
+
+    def close(self) -> None:
+        """Give memory back."""
+        del self._network
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def open_torch(bundle: Bundle, *, device: str, threads: int) -> TorchRuntime:
+    """Build a bundle's network and load its weights.
+
+    Raises
+    ------
+    BundleError
+        If the bundle's description, weights and outputs do not fit each other.
+    ResourceError
+        If the device is not there.
+    """
+    network = load_network(bundle)
+    return TorchRuntime(network, Contract.of(bundle.manifest), device=device, threads=threads)
+
+
+def load_network(bundle: Bundle) -> MappingNetwork:
+    """Return a bundle's network with its weights, in float32 on the CPU.
+
+    Raises
+    ------
+    BundleError
+        If the bundle is ONNX only, or its parts do not fit each other.
+    """
+    manifest = bundle.manifest
+    if manifest.network is None:
+        raise BundleError(f"{bundle.path} is an ONNX-only bundle; use --runtime onnx")
+    try:
+        network = build_network(NetworkSpec.model_validate(manifest.network))
+    except (ValidationError, UsageError) as error:
+        text = " ".join(str(error).split())[:300]
+        raise BundleError(f"{bundle.path}: the manifest's network is wrong: {text}") from error
+    stated = (manifest.input.n_bands, manifest.outputs, manifest.alignment)
+    if (network.spec.n_bands, network.outputs, network.alignment) != stated:
+        raise BundleError(
+            f"{bundle.path}: bands, outputs or alignment of the manifest are not its network's"
+        )
+    load_weights(network, bundle.weights(), where=str(bundle.path))
+    return network.eval()
+
+
+def load_weights(
+    network: torch.nn.Module, weights: Mapping[str, NDArray[Any]], *, where: str
+) -> None:
+    """Put weights into a network; names and shapes must be exactly its own.
+
+    Raises
+    ------
+    BundleError
+        Naming the first that is missing, left over or of another shape.
+    """
+    wanted = network.state_dict()
+    for name in sorted(wanted.keys() ^ weights.keys()):
+        what = "lack" if name in wanted else "have the unknown"
+        raise BundleError(f"{where}: the weights {what} {name!r}; the network is another one")
+    for name, tensor in wanted.items():
+        if tuple(tensor.shape) != weights[name].shape:
+            raise BundleError(
+                f"{where}: {name!r} has shape {weights[name].shape}, the network needs"
+                f" {tuple(tensor.shape)}"
+            )
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
+    network.load_state_dict(tensors, strict=True)
+
+
+def _device(asked: str) -> torch.device:
+    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ResourceError(
+            f"cuda was asked for, but torch {torch.__version__} sees no CUDA device; use"
+            f" --device cpu or install a torch build for CUDA"
+        )
+    return torch.device("cuda")
