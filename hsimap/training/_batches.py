@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from hsimap.recipes import AugmentSettings
     from hsimap.training._folds import FoldView
     from hsimap.training._sampling import Draw
 
@@ -37,45 +38,45 @@ class Batch:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpectralNoise:
-    """Random changes of the spectra of a training patch; 0 = none."""
+def disturb(
+    image: Tensor,
+    settings: AugmentSettings,
+    *,
+    statistics: tuple[Tensor, Tensor],
+    random: torch.Generator,
+) -> Tensor:
+    """Change the spectra of training patches at random.
 
-    brightness: float = 0.0
-    """Standard deviation of one factor a patch, as uneven illumination gives."""
-    noise: float = 0.0
-    """Standard deviation of independent noise, in standard deviations of the band."""
-    band_dropout: float = 0.0
-    """Largest share of the bands, one contiguous run a patch, that is set to the band's mean."""
+    Parameters
+    ----------
+    image : Tensor
+        ``(batch, band, y, x)``, storage units.
+    settings : AugmentSettings
+        How much brightness, noise and band dropout.
+    statistics : tuple of Tensor
+        Mean and standard deviation of each band, ``(band,)``.
+    random : torch.Generator
+        Source of all randomness.
 
-    def apply(
-        self, image: Tensor, statistics: tuple[Tensor, Tensor], random: torch.Generator
-    ) -> Tensor:
-        """Return a changed copy of ``(batch, band, y, x)``.
-
-        Parameters
-        ----------
-        image : Tensor
-            Storage units.
-        statistics : tuple of Tensor
-            Mean and standard deviation of each band, ``(band,)``.
-        random : torch.Generator
-            Source of all randomness.
-        """
-        mean, std = (value[None, :, None, None] for value in statistics)
-        n, bands = image.shape[:2]
-        if self.brightness:
-            factor = torch.randn((n, 1, 1, 1), generator=random) * self.brightness
-            image = image * (1 + factor).clamp_min(0.1)
-        if self.noise:
-            image = image + torch.randn(image.shape, generator=random) * std * self.noise
-        if self.band_dropout:
-            width = torch.rand((n, 1), generator=random) * self.band_dropout * bands
-            first = torch.rand((n, 1), generator=random) * (bands + width) - width
-            band = torch.arange(bands)[None]
-            dropped = ((band >= first) & (band < first + width))[..., None, None]
-            image = torch.where(dropped, mean, image)
-        return image
+    Returns
+    -------
+    Tensor
+        A changed copy, or ``image`` itself where all is off.
+    """
+    mean, std = (value[None, :, None, None] for value in statistics)
+    n, bands = image.shape[:2]
+    if settings.brightness:
+        factor = torch.randn((n, 1, 1, 1), generator=random) * settings.brightness
+        image = image * (1 + factor).clamp_min(0.1)
+    if settings.noise:
+        image = image + torch.randn(image.shape, generator=random) * std * settings.noise
+    if settings.band_dropout:
+        width = torch.rand((n, 1), generator=random) * settings.band_dropout * bands
+        first = torch.rand((n, 1), generator=random) * (bands + width) - width
+        band = torch.arange(bands)[None]
+        dropped = ((band >= first) & (band < first + width))[..., None, None]
+        image = torch.where(dropped, mean, image)
+    return image
 
 
 def load_batch(draws: Sequence[Draw], views: Sequence[FoldView]) -> Batch:

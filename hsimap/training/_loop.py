@@ -13,7 +13,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from hsimap.streams import prefetch
-from hsimap.training._batches import Batch, load_batch
+from hsimap.training._batches import Batch, disturb, load_batch
 from hsimap.training._checkpoints import save_checkpoint
 from hsimap.training._schedule import WeightAverage, rate_factor
 from hsimap.training._validation import score_views, selection_score
@@ -110,6 +110,7 @@ class Fit:
             while at.epoch < settings.epochs and not at.finished:
                 started = time.monotonic()
                 self.objective.train()
+                loss = 0.0
                 for batch in self._batches():
                     loss = self._step(batch)
                     at.step += 1
@@ -136,8 +137,11 @@ class Fit:
             random = torch.Generator().manual_seed(
                 ((settings.seed * 1_000_003 + epoch) * 1_000_003 + step) * 4096 + rank
             )
-            image = settings.augment_noise.apply(
-                batch.image, (self.material.mean, self.material.std), random
+            image = disturb(
+                batch.image,
+                settings.augment,
+                statistics=(self.material.mean, self.material.std),
+                random=random,
             )
             return Batch(image=image, valid=batch.valid, targets=batch.targets)
 

@@ -62,7 +62,7 @@ class LiveRuntime:
         """Do nothing: the network belongs to the caller."""
 
 
-class TaskStatistics(Metric):
+class TaskStatistics(Metric):  # type: ignore[misc]  # torchmetrics has no types
     """Additive statistics of one task, summed over scenes and processes.
 
     Parameters
@@ -205,4 +205,5 @@ def _blank(task: Task, shape: tuple[int, int]) -> NDArray[Any]:
 
 
 def _decide(task: Task, values: NDArray[np.float32]) -> NDArray[Any]:
-    return values.argmax(axis=0) if task.kind is Kind.CATEGORICAL else values[0]
+    decided: NDArray[Any] = values.argmax(axis=0) if task.kind is Kind.CATEGORICAL else values[0]
+    return decided

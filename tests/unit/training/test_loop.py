@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +12,10 @@ from lightning.fabric import Fabric
 from small import BANDS, ArrayLabels, small_scene
 
 from hsimap.networks import NetworkSettings, NetworkSpec, NormalisationSpec, build_network
+from hsimap.recipes import AugmentSettings, TrainingSettings
 from hsimap.tasks import main_output, task_from_mapping
 from hsimap.training import _loop
 from hsimap.training._balancing import UncertaintyBalance
-from hsimap.training._batches import SpectralNoise
 from hsimap.training._checkpoints import load_checkpoint
 from hsimap.training._loop import Fit, Material
 from hsimap.training._objective import Objective
@@ -26,12 +25,17 @@ from hsimap.training._statistics import measure, median_frequency
 COVER = task_from_mapping("cover", {"kind": "categorical", "classes": {1: "a", 2: "b", 3: "c"}})
 DEPTH = task_from_mapping("depth", {"kind": "continuous", "unit": "m"})
 TASKS = (COVER, DEPTH)
-SETTINGS = SimpleNamespace(
-    epochs=3, warmup_epochs=1, schedule="cosine", average=0.9, learning_rate=5e-3,
-    betas=(0.9, 0.999), weight_decay=1e-2, clip_norm=1.0, validate_every=1, patience=None,
-    checkpoint_seconds=1e9, seed=0,
-    augment_noise=SpectralNoise(brightness=0.1, noise=0.1, band_dropout=0.3),
-)  # fmt: skip
+SETTINGS = TrainingSettings(
+    patch=8,
+    batch=4,
+    epochs=3,
+    warmup_epochs=1,
+    average=0.9,
+    learning_rate=5e-3,
+    weight_decay=1e-2,
+    checkpoint_seconds=1e9,
+    augment=AugmentSettings(brightness=0.1, noise=0.1, band_dropout=0.3),
+)
 
 
 class Log:
@@ -77,7 +81,7 @@ def make_fit(folder, *, scene=None, **changes):
         mean=torch.tensor(found.mean),
         std=torch.tensor(found.std),
     )
-    settings = SimpleNamespace(**{**vars(SETTINGS), **changes})
+    settings = SETTINGS.model_copy(update=changes)
     return Fit(Fabric(accelerator="cpu", devices=1), objective, material, settings, folder)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from small import small_scene
 
-from hsimap.training._batches import SpectralNoise, load_batch
+from hsimap.recipes import AugmentSettings
+from hsimap.training._batches import disturb, load_batch
 from hsimap.training._sampling import Draw, PatchSampler, SamplingRules
 
 RULES = SamplingRules(patch=8, batch=4, samples=10, seed=3, flips=True, turns=True)
@@ -92,7 +93,7 @@ def test_spectral_noise_is_repeatable_and_of_the_stated_size():
 
     def apply(**kwargs):
         random = torch.Generator().manual_seed(1)
-        return SpectralNoise(**kwargs).apply(image, statistics, random)
+        return disturb(image, AugmentSettings(**kwargs), statistics=statistics, random=random)
 
     assert torch.equal(apply(), image)
     assert torch.equal(apply(noise=0.2), apply(noise=0.2))
@@ -105,9 +106,9 @@ def test_spectral_noise_is_repeatable_and_of_the_stated_size():
 def test_band_dropout_sets_one_run_of_bands_to_their_mean():
     image = torch.randn(300, 10, 2, 2)
     statistics = torch.arange(10.0), torch.ones(10)
-    result = SpectralNoise(band_dropout=0.4).apply(
-        image, statistics, torch.Generator().manual_seed(0)
-    )
+    random = torch.Generator().manual_seed(0)
+    settings = AugmentSettings(band_dropout=0.4)
+    result = disturb(image, settings, statistics=statistics, random=random)
     changed = (result != image).all(dim=(2, 3))
     assert torch.equal(
         result[changed], torch.arange(10.0).expand(300, 10)[changed][:, None, None].expand(-1, 2, 2)
