@@ -1,1 +1,21 @@
 """Map one scene: plan, read, compute, blend, write, commit."""
+
+from __future__ import annotations
+
+from hsimap.mapping.adapter import SceneAdapter
+from hsimap.mapping.lazy import predict
+from hsimap.mapping.run import MapReport, map_scene
+from hsimap.mapping.select import choose_model, output_folders
+from hsimap.mapping.settings import MapPlan, MapSettings, plan_map
+
+__all__ = [
+    "MapPlan",
+    "MapReport",
+    "MapSettings",
+    "SceneAdapter",
+    "choose_model",
+    "map_scene",
+    "output_folders",
+    "plan_map",
+    "predict",
+]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hsimap.geometry import Window
-from hsimap.products import read_manifest, write_layer, write_manifest, write_preview
+from hsimap.products import MANIFEST, read_manifest, write_layer, write_manifest, write_preview
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from hsimap.mapping.encoding import Product
     from hsimap.mapping.journal import LayerStore, RunFolder
 
-MANIFEST: Final = "manifest.json"
 PREVIEW: Final = "preview.png"
 _STALE_SUFFIXES: Final = (".aux.xml", ".ovr", ".msk")
 _BLOCK_ROWS: Final = 512

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -39,41 +39,40 @@ def products_of(
     tasks = {task.name: task for task in manifest.tasks}
     products = []
     for output in manifest.outputs:
-        task = tasks[output.task]
-        common = {"grid": grid.coarsen(output.stride), "task": task, "tags": dict(tags)}
-        if output.kind is not Kind.CATEGORICAL:
-            layer = Layer(
-                name=output.name,
-                kind="values",
-                bands=(output.name,),
-                dtype="float32",
-                nodata=float("nan"),
-                **common,
-            )
-            products.append(Product(layer=layer, output=output))
-            continue
-        layer = Layer(
+        base = Layer(
             name=output.name,
-            kind="classes",
+            kind="values",
+            grid=grid.coarsen(output.stride),
+            task=tasks[output.task],
             bands=(output.name,),
-            dtype="uint8",
-            nodata=CLASS_NODATA,
-            **common,
+            dtype="float32",
+            nodata=float("nan"),
+            tags=dict(tags),
         )
-        products.append(Product(layer=layer, output=output))
-        if probabilities != "none":
-            names = [label.name for label in task.classes]
-            layer = Layer(
-                name=f"{output.name}_probability",
-                kind="probabilities",
-                bands=tuple(names) if probabilities == "all" else ("highest",),
-                dtype="uint16",
-                nodata=PROBABILITY_NODATA,
-                scale=1 / PROBABILITY_STEPS,
-                **common,
-            )
-            products.append(Product(layer=layer, output=output))
+        products += [
+            Product(layer=layer, output=output) for layer in _layers(base, output, probabilities)
+        ]
     return products
+
+
+def _layers(base: Layer, output: Output, probabilities: Probabilities) -> list[Layer]:
+    """Return the maps of one output, given the map that it would be if it held values."""
+    if output.kind is not Kind.CATEGORICAL:
+        return [base]
+    codes = replace(base, kind="classes", dtype="uint8", nodata=CLASS_NODATA)
+    if probabilities == "none":
+        return [codes]
+    names = tuple(label.name for label in base.task.classes)
+    shares = replace(
+        base,
+        name=f"{output.name}_probability",
+        kind="probabilities",
+        bands=names if probabilities == "all" else ("highest",),
+        dtype="uint16",
+        nodata=PROBABILITY_NODATA,
+        scale=1 / PROBABILITY_STEPS,
+    )
+    return [codes, shares]
 
 
 def encode(
@@ -96,7 +95,7 @@ def encode(
         ``(band, y, x)`` of the layer's dtype. A pixel where the network gave a number that is
         not finite is nodata as well.
     """
-    valid = valid & np.isfinite(values).all(axis=0)
+    valid = np.logical_and(valid, np.isfinite(values).all(axis=0))
     if layer.kind == "values":
         return np.where(valid, values, np.float32(np.nan)).astype(np.float32)
     if layer.kind == "classes":
@@ -116,5 +115,4 @@ def coarsen_valid(valid: NDArray[np.bool_], stride: int) -> NDArray[np.bool_]:
     pad = (-height % stride, -width % stride)
     padded = np.pad(valid, ((0, pad[0]), (0, pad[1])), constant_values=True)
     blocks = padded.reshape(padded.shape[0] // stride, stride, -1, stride)
-    result: NDArray[np.bool_] = blocks.all(axis=(1, 3))
-    return result
+    return np.logical_and.reduce(blocks, axis=(1, 3))  # type: ignore[no-any-return]

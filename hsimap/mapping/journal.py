@@ -169,7 +169,7 @@ class RunFolder:
             record = _parse(line)
             if record is None:
                 break
-            done[record["strip"]] = record["crc"]
+            done[record[0]] = record[1]
             sound += len(line)
         os.truncate(path, sound)
         return done
@@ -190,12 +190,13 @@ class RunFolder:
         shutil.rmtree(self.path)
 
 
-def _parse(line: bytes) -> dict[str, dict[str, int]] | None:
+def _parse(line: bytes) -> tuple[int, dict[str, int]] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        return json.loads(line)  # type: ignore[no-any-return]
-    except ValueError:
+        record = json.loads(line)
+        return int(record["strip"]), dict(record["crc"])
+    except (ValueError, TypeError, KeyError):
         return None
 
 

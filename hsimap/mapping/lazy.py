@@ -20,7 +20,7 @@ from hsimap.mapping.encoding import (
     encode,
     products_of,
 )
-from hsimap.mapping.engine import Engine, Strip
+from hsimap.mapping.engine import Engine, RowResult, Strip
 from hsimap.mapping.settings import MapSettings, plan_map
 from hsimap.runtimes import open_runtime
 from hsimap.scenes import Scene, open_scene, scene_from_array
@@ -91,17 +91,16 @@ def _as_scene(scene: Scene | xr.DataArray | str | Path) -> Scene:
 def _delayed_strips(engine: Engine, plan: TilePlan) -> list[Any]:
     """Return a delayed :class:`Strip` for each strip; a tile row is computed once."""
 
-    @dask.delayed(pure=False)
-    def compute(row: int) -> Any:  # noqa: ANN401  # a delayed RowResult
+    def compute(row: int) -> RowResult:
         return engine.compute_row(row, engine.read_row(row))
 
-    @dask.delayed(pure=False)
-    def blend(row: int, result: Any, above: Any) -> Strip:  # noqa: ANN401
+    def blend(row: int, result: RowResult, above: RowResult | None) -> Strip:
         carry = {} if above is None else engine.lower_ramps(above)
         return engine.blend(row, result.copy(), carry)[0]
 
-    rows = [compute(row) for row in range(plan.n_rows)]
-    return [blend(k, rows[k], rows[k - 1] if k and plan.ramp else None) for k in range(plan.n_rows)]
+    rows = [dask.delayed(compute, pure=False)(row) for row in range(plan.n_rows)]
+    above = [rows[k - 1] if k and plan.ramp else None for k in range(plan.n_rows)]
+    return [dask.delayed(blend, pure=False)(k, rows[k], above[k]) for k in range(plan.n_rows)]
 
 
 def _variable(product: Product, strips: list[Any], plan: TilePlan) -> xr.Variable:

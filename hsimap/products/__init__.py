@@ -1,1 +1,27 @@
-"""See DESIGN: products."""
+"""Files for the user: COGs, QGIS styles, attribute tables, preview and manifest."""
+
+from __future__ import annotations
+
+from hsimap.products._layer import BLOCK, Layer
+from hsimap.products._manifest import (
+    MANIFEST,
+    file_entry,
+    read_manifest,
+    verify_folder,
+    write_manifest,
+)
+from hsimap.products._preview import write_preview
+from hsimap.products._write import read_coarse, write_layer
+
+__all__ = [
+    "BLOCK",
+    "MANIFEST",
+    "Layer",
+    "file_entry",
+    "read_coarse",
+    "read_manifest",
+    "verify_folder",
+    "write_layer",
+    "write_manifest",
+    "write_preview",
+]

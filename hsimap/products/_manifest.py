@@ -1,0 +1,107 @@
+"""The manifest of a finished folder: written last, and what says that it is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from hsimap.errors import UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+MANIFEST: Final = "manifest.json"
+_SCHEMA: Final = "hsimap-map/1"
+_CHUNK: Final = 1 << 20
+
+
+def file_entry(path: Path) -> dict[str, object]:
+    """Return size and sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            digest.update(piece)
+    return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def write_manifest(folder: Path, content: Mapping[str, object], *, files: Sequence[Path]) -> Path:
+    """Write ``manifest.json`` in one step: it is there and whole, or not there.
+
+    Parameters
+    ----------
+    folder : Path
+        The finished folder.
+    content : mapping
+        What is known of the run, as plain JSON data.
+    files : sequence of Path
+        The folder's files, hashed here.
+    """
+    entries = {path.name: file_entry(path) for path in sorted(files)}
+    whole = {"schema": _SCHEMA, **content, "files": entries}
+    path = folder / MANIFEST
+    draft = folder / f".{MANIFEST}"
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(whole, file, indent=1, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return path
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return a finished folder's manifest.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    VerificationError
+        If it is damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{folder} has no {MANIFEST}: it holds no finished maps") from None
+    except ValueError as error:
+        raise VerificationError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
+        raise VerificationError(f"{path} is no manifest of maps ({_SCHEMA})")
+    return content
+
+
+def verify_folder(folder: Path) -> list[str]:
+    """Check every file of a finished folder against the manifest.
+
+    Returns
+    -------
+    list of str
+        Warnings: sidecars that QGIS or GDAL touched, and files that are not of the run.
+
+    Raises
+    ------
+    VerificationError
+        If a file is missing or altered.
+    """
+    entries: dict[str, dict[str, object]] = read_manifest(folder)["files"]
+    warnings = []
+    for name, entry in entries.items():
+        path = folder / name
+        if not path.is_file():
+            raise VerificationError(f"{path} is missing; map the scene again with --overwrite")
+        if file_entry(path) != entry:
+            if not name.endswith(".aux.xml"):
+                raise VerificationError(f"{path} was altered; map the scene again with --overwrite")
+            warnings.append(f"{name} was altered since (QGIS and GDAL do so when they open a map)")
+    known = {*entries, MANIFEST}
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in known)
+    return warnings + [f"{name} is not of this run" for name in strange]

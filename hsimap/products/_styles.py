@@ -1,0 +1,129 @@
+"""QGIS styles (``.qml``) and GDAL's sidecar with class names and attribute table (``.aux.xml``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hsimap.products._layer import Layer
+
+VIRIDIS: Final = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
+MAGMA: Final = ("#000004", "#3b0f70", "#8c2981", "#de4968", "#fe9f6d", "#fcfdbf")
+"""Six evenly spaced colours of matplotlib's perceptually uniform ramps."""
+_FIELDS: Final = (("Value", 0, 5), ("Name", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
+"""Column, type (0 integer, 2 text) and usage of GDAL's raster attribute table."""
+
+
+def write_qml(layer: Layer, limits: tuple[float, float]) -> bytes:
+    """Return the QGIS style of a map.
+
+    Parameters
+    ----------
+    layer : Layer
+        The map.
+    limits : tuple of float
+        Values that get the ramp's end colours; not used for classes.
+    """
+    root = ET.Element("qgis", version="3.22.0", styleCategories="Symbology")
+    pipe = ET.SubElement(root, "pipe")
+    provider = ET.SubElement(pipe, "provider")
+    ET.SubElement(
+        provider,
+        "resampling",
+        enabled="false",
+        maxOversampling="2",
+        zoomedInResamplingMethod="nearestNeighbour",
+        zoomedOutResamplingMethod="nearestNeighbour",
+    )
+    if layer.kind == "classes":
+        _paletted(pipe, layer)
+    else:
+        _pseudocolor(pipe, layer, limits)
+    ET.SubElement(pipe, "brightnesscontrast", brightness="0", contrast="0", gamma="1")
+    ET.SubElement(pipe, "huesaturation", grayscaleMode="0", saturation="0")
+    ET.SubElement(pipe, "rasterresampler", maxOversampling="2")
+    ET.SubElement(root, "blendMode").text = "0"
+    ET.indent(root, space=" ")
+    head = b"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+    text: bytes = ET.tostring(root, encoding="utf-8")
+    return head + text + b"\n"
+
+
+def _renderer(pipe: ET.Element, kind: str, attributes: dict[str, str]) -> ET.Element:
+    common = {"type": kind, "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": ""}
+    renderer = ET.SubElement(pipe, "rasterrenderer", common | attributes)
+    ET.SubElement(renderer, "rasterTransparency")
+    return renderer
+
+
+def _paletted(pipe: ET.Element, layer: Layer) -> None:
+    renderer = _renderer(pipe, "paletted", {})
+    palette = ET.SubElement(renderer, "colorPalette")
+    for label in layer.task.classes:
+        ET.SubElement(
+            palette,
+            "paletteEntry",
+            value=str(label.code),
+            label=label.name,
+            color=label.color,
+            alpha="255",
+        )
+
+
+def _pseudocolor(pipe: ET.Element, layer: Layer, limits: tuple[float, float]) -> None:
+    low, high = limits
+    limits_text = {"classificationMin": f"{low:g}", "classificationMax": f"{high:g}"}
+    renderer = _renderer(pipe, "singlebandpseudocolor", limits_text)
+    shader = ET.SubElement(
+        ET.SubElement(renderer, "rastershader"),
+        "colorrampshader",
+        colorRampType="INTERPOLATED",
+        classificationMode="1",
+        clip="0",
+        minimumValue=f"{low:g}",
+        maximumValue=f"{high:g}",
+        labelPrecision="4",
+    )
+    colors = MAGMA if layer.kind == "probabilities" else VIRIDIS
+    _ramp(shader, colors)
+    unit = "" if layer.task.unit in {"", "1"} or layer.scale != 1 else f" {layer.task.unit}"
+    for i, color in enumerate(colors):
+        value = low + (high - low) * i / (len(colors) - 1)
+        shown = f"{value * layer.scale:.4g}{unit}"
+        ET.SubElement(shader, "item", value=repr(value), label=shown, color=color, alpha="255")
+
+
+def _ramp(shader: ET.Element, colors: Sequence[str]) -> None:
+    ramp = ET.SubElement(shader, "colorramp", name="[source]", type="gradient")
+    triples = [",".join(str(int(c[i : i + 2], 16)) for i in (1, 3, 5)) + ",255" for c in colors]
+    stops = [f"{i / (len(colors) - 1):g};{t}" for i, t in enumerate(triples)][1:-1]
+    ends = (("color1", triples[0]), ("color2", triples[-1]), ("stops", ":".join(stops)))
+    for name, value in ends:
+        ET.SubElement(ramp, "prop", k=name, v=value)
+
+
+def write_aux(layer: Layer) -> bytes:
+    """Return the sidecar of a class map: names by code, and a thematic attribute table."""
+    root = ET.Element("PAMDataset")
+    band = ET.SubElement(root, "PAMRasterBand", band="1")
+    ET.SubElement(band, "Description").text = layer.bands[0]
+    names = {label.code: label.name for label in layer.task.classes}
+    categories = ET.SubElement(band, "CategoryNames")
+    for code in range(max(names) + 1):
+        ET.SubElement(categories, "Category").text = names.get(code, "")
+    table = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, kind, usage) in enumerate(_FIELDS):
+        field = ET.SubElement(table, "FieldDefn", index=str(index))
+        for key, value in (("Name", name), ("Type", str(kind)), ("Usage", str(usage))):
+            ET.SubElement(field, key).text = value
+    for index, label in enumerate(layer.task.classes):
+        row = ET.SubElement(table, "Row", index=str(index))
+        rgb = [str(int(label.color[i : i + 2], 16)) for i in (1, 3, 5)]
+        for value in (str(label.code), label.name, *rgb):
+            ET.SubElement(row, "F").text = value
+    ET.indent(root, space=" ")
+    text: bytes = ET.tostring(root, encoding="utf-8")
+    return text + b"\n"

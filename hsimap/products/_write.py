@@ -1,0 +1,80 @@
+"""One map with everything that lies beside it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+
+from hsimap.products._cog import write_cog
+from hsimap.products._styles import write_aux, write_qml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hsimap.products._cog import ReadWindow
+    from hsimap.products._layer import Layer
+
+_COARSE = 1024
+
+
+def write_layer(folder: Path, layer: Layer, read: ReadWindow) -> list[Path]:
+    """Write ``<name>.tif``, ``<name>.qml`` and, for classes, ``<name>.tif.aux.xml``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to.
+    layer : Layer
+        What.
+    read : callable
+        ``Window -> (band, y, x)`` of the layer's dtype.
+
+    Returns
+    -------
+    list of Path
+        The files, the map first.
+
+    Raises
+    ------
+    StorageError, VerificationError
+        See :func:`hsimap.products._cog.write_cog`.
+    """
+    path = folder / f"{layer.name}.tif"
+    write_cog(path, layer, read)
+    written = [path, folder / f"{layer.name}.qml"]
+    written[1].write_bytes(write_qml(layer, display_limits(path, layer)))
+    if layer.kind == "classes":
+        written.append(folder / f"{layer.name}.tif.aux.xml")
+        written[2].write_bytes(write_aux(layer))
+    return written
+
+
+def read_coarse(path: Path, *, side: int = _COARSE) -> NDArray[np.generic]:
+    """Return ``(band, y, x)`` of a map from the overviews, at most ``side`` pixels a side."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, driver="GTiff") as file:
+            step = max(1, -(-max(file.height, file.width) // side))
+            shape = (file.count, -(-file.height // step), -(-file.width // step))
+            values: NDArray[np.generic] = file.read(out_shape=shape)
+            return values
+
+
+def display_limits(path: Path, layer: Layer) -> tuple[float, float]:
+    """Return what the colour ramp spans: the task's range, else the middle 96 % of the values."""
+    if layer.kind != "values" or layer.task.kind == "saliency":
+        return 0.0, 1.0 / layer.scale
+    if layer.task.range is not None:
+        return layer.task.range
+    values = read_coarse(path)
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(known, (2, 98)))
+    return (low, high) if high > low else (low, low + 1.0)
