@@ -17,6 +17,8 @@ from hsimap.tasks import Task, task_from_mapping
 Share = Annotated[float, Field(ge=0, lt=1)]
 _IDENTITY: Final = {"name", "scenes", "input", "network", "training"}
 """What the digest covers, beside the tasks."""
+_EXECUTION: Final = {"accelerator", "devices", "checkpoint_seconds"}
+"""Training settings that say where and not what, which the digest does not cover."""
 
 
 def _checked_tasks(tasks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -220,10 +222,10 @@ class Recipe(Settings):
     def digest(self) -> str:
         """Sha256 of everything that shapes the model, defaults included, machine paths not.
 
-        The folder of the data and the description do not count; of an absolute path only the name
-        does.
+        The data's folder, the description and the training's devices do not count; of an absolute
+        path only the name does.
         """
-        content = self.model_dump(mode="json", include=_IDENTITY)
+        content = self.model_dump(mode="json", include=_IDENTITY, exclude={"training": _EXECUTION})
         content["tasks"] = [task.model_dump(mode="json") for task in self.tasks_list()]
         content["scenes"] = [_without_folders(scene) for scene in content["scenes"]]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
