@@ -111,6 +111,9 @@ class SplitSpec(Settings):
     """Square blocks dealt out at random: {size, buffer, shares, seed}."""
     stands: StandSplit | None = None
     """Stands dealt out at random: {shares, seed}; needs `stands` of the scene."""
+    block: int | None = Field(default=None, ge=1)
+    """Side in pixels of the squares that standard errors are resampled over. null: the size of
+    `blocks`, else 10."""
     context: Literal["share", "mask"] = "share"
     """What a training window shows of the other folds' pixels: share = their spectra (never their
     labels), mask = nothing, they are invalid."""

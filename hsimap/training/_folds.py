@@ -63,6 +63,8 @@ class LabelledScene:
     """``(y, x)``: 0 none, 1 training, 2 validation, 3 test."""
     context: Context
     """Whether a window of one fold shares the pixels of the others or has them invalid."""
+    block: int = 10
+    """Side in pixels of the squares that standard errors are resampled over."""
     stands: NDArray[np.int32] | None = field(default=None, repr=False)
     """``(y, x)``: stand id, 0 = none."""
 

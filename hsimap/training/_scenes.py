@@ -1,0 +1,272 @@
+"""From a recipe to labelled scenes with one band list."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+from hsimap.bundle import InputSpec
+from hsimap.errors import InputError, UsageError
+from hsimap.labels import open_folds, open_labels, read_stands
+from hsimap.mapping.adapter import SceneAdapter
+from hsimap.recipes import scene_files, select_bands
+from hsimap.scenes import open_scene
+from hsimap.spectra import Bands, match_bands
+from hsimap.tasks import Kind
+from hsimap.training._folds import InMemorySource, LabelledScene, LabelReader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from hsimap.geometry import Grid, Window
+    from hsimap.recipes import InputSettings, Recipe, SceneFiles
+    from hsimap.scenes import Scene
+    from hsimap.tasks import Task
+
+_IN_MEMORY: Final = 1 << 30
+"""Bytes of selected bands up to which a scene is kept in memory."""
+
+_BLOCK: Final = 10
+"""Side in pixels of the squares that standard errors are resampled over, where none is stated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeScenes:
+    """The open scenes of a recipe; use it in a ``with`` block, which closes the files."""
+
+    scenes: tuple[LabelledScene, ...]
+    input: InputSpec
+    """Bands, scale and nodata rule that the model will have."""
+    notes: tuple[str, ...]
+    """What was guessed, dropped or is unusual, a sentence each."""
+    files: ExitStack
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.files.close()
+
+
+class NoLabels:
+    """Labels of a task that a scene has none of.
+
+    Parameters
+    ----------
+    task : Task
+        The task.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._categorical = task.kind is Kind.CATEGORICAL
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """Return ``(y, x)``: -1 or NaN everywhere."""
+        shape = (window.height, window.width)
+        if self._categorical:
+            return np.full(shape, -1, dtype=np.int64)
+        return np.full(shape, np.nan, dtype=np.float32)
+
+
+class InMemoryLabels:
+    """Labels that are read once and kept.
+
+    Parameters
+    ----------
+    labels : LabelReader
+        Where they come from.
+    grid : Grid
+        The scene's grid.
+    """
+
+    def __init__(self, labels: LabelReader, grid: Grid) -> None:
+        values = labels.read(grid.window)
+        self._values = values if values.dtype.kind == "f" else values.astype(np.int16)
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """Return the labels of a window inside the scene, as :class:`LabelReader` says."""
+        part = self._values[window.slices]
+        return part if part.dtype.kind == "f" else part.astype(np.int64)
+
+
+def open_recipe(recipe: Recipe) -> RecipeScenes:
+    """Open the scenes, labels and folds of a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        As :func:`hsimap.recipes.load_recipe` returns it.
+
+    Returns
+    -------
+    RecipeScenes
+
+    Raises
+    ------
+    UsageError, InputError, MismatchError
+        If a file is missing, damaged or does not fit the others.
+    """
+    with ExitStack() as stack:
+        files = scene_files(recipe)
+        opened = [stack.enter_context(_open(file, recipe.input)) for file in files]
+        kept, notes = choose_bands(opened, recipe.input)
+        wanted = _input_spec(opened[0], kept)
+        labelled = []
+        for scene, file in zip(opened, files, strict=True):
+            labels = _open_labels(recipe, file, scene.grid, stack)
+            notes += [f"{file.name}: {note}" for label in labels.values() for note in label.notes]
+            adapter = SceneAdapter(scene, wanted)
+            notes += [f"{file.name}: {note}" for note in adapter.notes]
+            labelled.append(_labelled(recipe, file, adapter, scene=scene, labels=labels))
+        return RecipeScenes(
+            scenes=tuple(labelled),
+            input=wanted,
+            notes=tuple(dict.fromkeys(notes)),
+            files=stack.pop_all(),
+        )
+
+
+def choose_bands(
+    scenes: Sequence[Scene], settings: InputSettings
+) -> tuple[tuple[int, ...], list[str]]:
+    """Return the bands of the first scene that the model will read.
+
+    Left out are bands that the recipe leaves out or calls bad, that the scene declares bad, or
+    that hold no data in any one of the scenes.
+
+    Returns
+    -------
+    bands : tuple of int
+        Counted from 0, in file order.
+    notes : list of str
+        How many were dropped and why.
+
+    Raises
+    ------
+    InputError
+        If no band is left.
+    """
+    first, n = scenes[0], scenes[0].bands.n
+    asked = (
+        range(n) if settings.bands is None else select_bands(settings.bands, n=n, key="input.bands")
+    )
+    bad = (
+        ()
+        if settings.bad_bands is None
+        else select_bands(settings.bad_bands, n=n, key="input.bad_bands")
+    )
+    good = [i for i in asked if first.bands.good[i] and i not in set(bad)]
+    dead = first.dead_bands()
+    kept = [i for i in good if i not in dead]
+    for other in scenes[1:]:
+        match = match_bands(_subset(first.bands, kept), other.bands)
+        dead = other.dead_bands()
+        kept = [i for i, j in zip(kept, match.indices, strict=True) if j not in dead]
+    if not kept:
+        raise InputError(f"no band of {first.name} is left: all are bad, dead or not selected")
+    notes = []
+    if len(kept) < n:
+        notes.append(
+            f"{len(kept)} of {n} bands are used: {n - len(good)} left out or bad,"
+            f" {len(good) - len(kept)} without data"
+        )
+    return tuple(kept), notes
+
+
+def _open(file: SceneFiles, settings: InputSettings) -> Scene:
+    scene = open_scene(file.image, nodata=settings.nodata, scale=settings.scale)
+    if settings.wavelengths is not None:
+        if len(settings.wavelengths) != scene.bands.n:
+            raise UsageError(
+                f"input.wavelengths has {len(settings.wavelengths)} numbers, but {file.image} has"
+                f" {scene.bands.n} bands; give one for each band of the file"
+            )
+        scene.bands = replace(scene.bands, wavelength_nm=settings.wavelengths, fwhm_nm=None)
+    return scene
+
+
+def _input_spec(scene: Scene, kept: Sequence[int]) -> InputSpec:
+    bands = _subset(scene.bands, kept)
+    return InputSpec(
+        n_bands=bands.n,
+        wavelength_nm=bands.wavelength_nm,
+        fwhm_nm=bands.fwhm_nm,
+        scale=scene.scale,
+        nodata=None if scene.nodata is None or np.isnan(scene.nodata) else scene.nodata,
+        dtype=scene.dtype.name,
+    )
+
+
+def _subset(bands: Bands, kept: Sequence[int]) -> Bands:
+    def pick(values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return None if values is None else tuple(values[i] for i in kept)
+
+    return Bands(
+        wavelength_nm=pick(bands.wavelength_nm),
+        fwhm_nm=pick(bands.fwhm_nm),
+        good=(True,) * len(kept),
+    )
+
+
+def _open_labels(recipe: Recipe, file: SceneFiles, grid: Grid, stack: ExitStack) -> dict[str, Any]:
+    labels = {}
+    for task in recipe.tasks_list():
+        if task.name in file.labels:
+            labels[task.name] = open_labels(task, file.labels[task.name], grid=grid, root=file.root)
+            stack.callback(labels[task.name].close)
+    return labels
+
+
+def _labelled(
+    recipe: Recipe,
+    file: SceneFiles,
+    adapter: SceneAdapter,
+    *,
+    scene: Scene,
+    labels: Mapping[str, LabelReader],
+) -> LabelledScene:
+    grid = scene.grid
+    readers: dict[str, LabelReader] = {
+        task.name: labels.get(task.name) or NoLabels(task) for task in recipe.tasks_list()
+    }
+    n_bytes = adapter.n_bands * grid.height * grid.width * adapter.itemsize
+    small = n_bytes <= _IN_MEMORY
+    if small:
+        readers = {name: InMemoryLabels(reader, grid) for name, reader in readers.items()}
+    stands = None
+    if file.stands is not None:
+        stands = read_stands(file.stands, grid=grid, root=file.root)
+    return LabelledScene(
+        name=file.name,
+        source=InMemorySource(adapter, grid) if small else adapter,
+        labels=readers,
+        folds=open_folds(
+            file.split,
+            grid=grid,
+            root=file.root,
+            stands=stands,
+            labelled=_any_label(readers, grid),
+        ),
+        context=file.split.context,
+        stands=stands,
+        block=file.split.block or (file.split.blocks.size if file.split.blocks else _BLOCK),
+    )
+
+
+def _any_label(readers: Mapping[str, LabelReader], grid: Grid) -> NDArray[np.bool_]:
+    found = np.zeros((grid.height, grid.width), dtype=bool)
+    for reader in readers.values():
+        values = reader.read(grid.window)
+        found |= np.isfinite(values) if values.dtype.kind == "f" else values >= 0
+    return found
