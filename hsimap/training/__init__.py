@@ -1,1 +1,30 @@
-"""See DESIGN: training."""
+"""Train the network of a recipe and write it as a bundle."""
+
+from __future__ import annotations
+
+from hsimap.training._balancing import FixedBalance, UncertaintyBalance
+from hsimap.training._batches import Batch, load_batch
+from hsimap.training._finish import result_of, score_test
+from hsimap.training._folds import FoldView, LabelledScene
+from hsimap.training._losses import absolute_error, cross_entropy
+from hsimap.training._scenes import RecipeScenes, open_recipe
+from hsimap.training._train import train
+from hsimap.training._validation import predict_fold, selection_score
+
+__all__ = [
+    "Batch",
+    "FixedBalance",
+    "FoldView",
+    "LabelledScene",
+    "RecipeScenes",
+    "UncertaintyBalance",
+    "absolute_error",
+    "cross_entropy",
+    "load_batch",
+    "open_recipe",
+    "predict_fold",
+    "result_of",
+    "score_test",
+    "selection_score",
+    "train",
+]

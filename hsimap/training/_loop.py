@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -45,6 +46,15 @@ class Material:
     """``(band,)``: their standard deviation."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoints:
+    """Where checkpoints go, and whose they are."""
+
+    folder: Path
+    identity: str
+    """Digest of the recipe; a run goes on from its own checkpoints only."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Position:
     """How far a run is."""
@@ -58,6 +68,8 @@ class Position:
     best: dict[str, Tensor] = field(default_factory=dict)
     """State of the network at the best epoch."""
     finished: bool = False
+    seconds: float = 0.0
+    """Time spent in training and validation."""
 
 
 class Fit:
@@ -73,8 +85,8 @@ class Fit:
         Training and validation folds.
     settings : TrainingSettings
         The recipe's ``training`` section.
-    folder : Path
-        Where checkpoints go.
+    checkpoints : Checkpoints
+        Where and as whose the run is saved.
     """
 
     def __init__(
@@ -82,11 +94,12 @@ class Fit:
         fabric: Fabric,
         objective: Objective,
         material: Material,
+        *,
         settings: TrainingSettings,
-        folder: Path,
+        checkpoints: Checkpoints,
     ) -> None:
         self.fabric, self.objective, self.material = fabric, objective, material
-        self.settings, self.folder = settings, folder
+        self.settings, self.checkpoints = settings, checkpoints
         self.position = Position()
         steps = material.sampler.steps
         optimiser = make_optimiser(objective, settings)
@@ -101,30 +114,49 @@ class Fit:
         )
         self.model, self.optimiser = fabric.setup(objective, optimiser)
         self.average = WeightAverage(objective.network, settings.average)
-        self._saved = time.monotonic()
+        self._saved = self._clock = time.monotonic()
 
     def run(self, log: RunLog) -> Position:
         """Train until the last epoch or until the validation fold stops improving."""
         at, settings = self.position, self.settings
+        self._clock = time.monotonic()
         with interruption() as stop:
             while at.epoch < settings.epochs and not at.finished:
-                started = time.monotonic()
-                self.objective.train()
-                loss = 0.0
-                for batch in self._batches():
-                    loss = self._step(batch)
-                    at.step += 1
-                    self._checkpoint(now=stop.is_set())
-                    if stop.is_set():
-                        raise KeyboardInterrupt
+                losses = self._train_epoch(stop)
                 at.epoch, at.step = at.epoch + 1, 0
-                seconds = time.monotonic() - started
-                log.write(at.epoch, {"loss": loss, "seconds": seconds, "rate": self._rate})
+                log.write(at.epoch, {"loss": losses, "rate": self._rate})
                 if at.epoch % settings.validate_every == 0 or at.epoch == settings.epochs:
                     self._validate(log)
-                log.show(at.epoch, f"loss {loss:.3f}, best {at.best_score:.3f} @{at.best_epoch}")
+                log.show(at.epoch, f"best {at.best_score:.3f} at epoch {at.best_epoch}")
                 self._checkpoint(now=False)
         return at
+
+    def _train_epoch(self, stop: threading.Event) -> dict[str, float]:
+        """Take the epoch's remaining steps; return the mean loss of each task over them."""
+        total: Tensor | None = None
+        self.objective.train()
+        first = self.position.step
+        for batch in self._batches():
+            loss, losses = self.model(batch.image, batch.valid, batch.targets)
+            self.fabric.backward(loss)
+            if self.settings.clip_norm:
+                self.fabric.clip_gradients(
+                    self.model, self.optimiser, max_norm=self.settings.clip_norm
+                )
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+            self.scheduler.step()
+            self.average.update(self.objective.network)
+            self.position.step += 1
+            total = losses if total is None else total + losses
+            self._checkpoint(now=stop.is_set())
+            if stop.is_set():
+                raise KeyboardInterrupt
+        if total is None:
+            return {}
+        means = (total / (self.position.step - first)).tolist()
+        names = [task.name for task in self.objective.network.spec.tasks]
+        return dict(zip(names, means, strict=True))
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the rest of the epoch's batches, read one ahead."""
@@ -134,9 +166,8 @@ class Fit:
 
         def load(step: int) -> Batch:
             batch = load_batch(sampler.batch(epoch, step)[rank::world], self.material.train)
-            random = torch.Generator().manual_seed(
-                ((settings.seed * 1_000_003 + epoch) * 1_000_003 + step) * 4096 + rank
-            )
+            entropy = np.random.SeedSequence((settings.seed, epoch, step, rank))
+            random = torch.Generator().manual_seed(int(entropy.generate_state(1)[0]))
             image = disturb(
                 batch.image,
                 settings.augment,
@@ -149,17 +180,6 @@ class Fit:
         with closing(prefetch(loaded, depth=1)) as batches:  # type: ignore[type-var]
             for batch in batches:
                 yield batch.to(self.fabric.device)
-
-    def _step(self, batch: Batch) -> float:
-        total, losses = self.model(batch.image, batch.valid, batch.targets)
-        self.fabric.backward(total)
-        if self.settings.clip_norm:
-            self.fabric.clip_gradients(self.model, self.optimiser, max_norm=self.settings.clip_norm)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        self.scheduler.step()
-        self.average.update(self.objective.network)
-        return float(losses.sum())
 
     def _validate(self, log: RunLog) -> None:
         """Score the averaged network on the validation fold; keep it if it is the best so far."""
@@ -185,11 +205,14 @@ class Fit:
 
     def _checkpoint(self, *, now: bool) -> None:
         """Save the run if asked to or if the last checkpoint is old."""
-        due = time.monotonic() - self._saved >= self.settings.checkpoint_seconds
+        clock = time.monotonic()
+        self.position.seconds += clock - self._clock
+        self._clock = clock
+        due = clock - self._saved >= self.settings.checkpoint_seconds
         if (now or due) and self.fabric.is_global_zero:
             steps = self.position.epoch * self.material.sampler.steps + self.position.step
-            save_checkpoint(self.folder, steps, self.state())
-            self._saved = time.monotonic()
+            save_checkpoint(self.checkpoints.folder, steps, self.state())
+            self._saved = clock
 
     def state(self) -> dict[str, Any]:
         """Return all that decides how the run goes on; tensors, numbers, texts, lists and dicts."""
@@ -201,6 +224,7 @@ class Fit:
             "average": self.average.state_dict(),
             "position": {name: getattr(at, name) for name in Position.__slots__},
             "random": random_state(),
+            "identity": self.checkpoints.identity,
             "threads": torch.get_num_threads(),
         }
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MOST_WINDOWS: Final = 4096
 """Windows whose pixels are read: 4 million spectra at a patch of 32."""
 
+_CONSTANT: Final = 1e-6
+"""A spread below this share of the mean is rounding."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainStatistics:
@@ -29,6 +32,10 @@ class TrainStatistics:
     """``(band,)``, storage units of the model, over valid pixels of training windows."""
     std: tuple[float, ...]
     """``(band,)``; 1 where a band is constant."""
+    low: tuple[float, ...]
+    """``(band,)``: smallest value."""
+    width: tuple[float, ...]
+    """``(band,)``: largest minus smallest value; 1 where a band is constant."""
     scaling: Mapping[str, tuple[float, float]]
     """Continuous task to mean and standard deviation of its training labels."""
     class_counts: Mapping[str, tuple[int, ...]]
@@ -56,7 +63,7 @@ def measure(
     InputError
         If a task has no training label, or no training pixel is valid.
     """
-    mean, std = _bands(views, patch)
+    bands = _bands(views, patch)
     counts: dict[str, NDArray[np.int64]] = {}
     sums: dict[str, NDArray[np.float64]] = {}
     for name, values in _labels(views):
@@ -77,8 +84,7 @@ def measure(
                 f"task {name!r} has no label in the training fold; check its raster and the split"
             )
     return TrainStatistics(
-        mean=mean,
-        std=std,
+        **bands,
         scaling={name: _mean_std(total) for name, total in sums.items()},
         class_counts={name: tuple(found.tolist()) for name, found in counts.items()},
         n_pixels=n_pixels,
@@ -99,21 +105,26 @@ def median_frequency(counts: Sequence[int]) -> NDArray[np.float32]:
     return weights.astype(np.float32)
 
 
-def _bands(views: Sequence[FoldView], patch: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _bands(views: Sequence[FoldView], patch: int) -> dict[str, tuple[float, ...]]:
     windows = [(view, window) for view in views for window in view.windows(patch)]
     step = -(-len(windows) // _MOST_WINDOWS) or 1
     n, total, squares = 0, np.zeros(1), np.zeros(1)
+    low, high = np.array([np.inf]), np.array([-np.inf])
     for view, window in windows[::step]:
         values, valid = view.read(window)
         pixels = view.to_network(values)[:, valid].astype(np.float64)  # (band, pixel)
         n += pixels.shape[1]
         total, squares = total + pixels.sum(axis=1), squares + (pixels**2).sum(axis=1)
+        low = np.minimum(low, pixels.min(axis=1, initial=np.inf))
+        high = np.maximum(high, pixels.max(axis=1, initial=-np.inf))
     if not n:
         raise InputError("no pixel of the training windows is valid; check nodata and the split")
     mean = total / n
     std = np.sqrt(np.maximum(squares / n - mean**2, 0))
-    std[std <= 1e-6 * np.abs(mean)] = 1.0
-    return tuple(mean.tolist()), tuple(std.tolist())
+    std[std <= _CONSTANT * np.abs(mean)] = 1.0
+    width = np.where(high > low, high - low, 1.0)
+    found = {"mean": mean, "std": std, "low": low, "width": width}
+    return {name: tuple(values.tolist()) for name, values in found.items()}
 
 
 def _labels(views: Sequence[FoldView]) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -130,4 +141,4 @@ def _mean_std(sums: NDArray[np.float64]) -> tuple[float, float]:
         return 0.0, 1.0
     mean = total / n
     std = max(squares / n - mean**2, 0.0) ** 0.5
-    return mean, std if std > 1e-6 * abs(mean) else 1.0
+    return mean, std if std > _CONSTANT * abs(mean) else 1.0

@@ -17,7 +17,7 @@ from hsimap.tasks import main_output, task_from_mapping
 from hsimap.training import _loop
 from hsimap.training._balancing import UncertaintyBalance
 from hsimap.training._checkpoints import load_checkpoint
-from hsimap.training._loop import Fit, Material
+from hsimap.training._loop import Checkpoints, Fit, Material
 from hsimap.training._objective import Objective
 from hsimap.training._sampling import PatchSampler, SamplingRules
 from hsimap.training._statistics import measure, median_frequency
@@ -82,7 +82,9 @@ def make_fit(folder, *, scene=None, **changes):
         std=torch.tensor(found.std),
     )
     settings = SETTINGS.model_copy(update=changes)
-    return Fit(Fabric(accelerator="cpu", devices=1), objective, material, settings, folder)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    checkpoints = Checkpoints(folder=folder, identity="x")
+    return Fit(fabric, objective, material, settings=settings, checkpoints=checkpoints)
 
 
 def same(first, second):
@@ -124,9 +126,9 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, monkeypatch, crash_a
 def test_sigint_saves_the_run_and_leaves_the_handlers_alone(tmp_path, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     fit = make_fit(tmp_path)
-    step = fit._step
+    update = fit.average.update
     monkeypatch.setattr(
-        fit, "_step", lambda batch: (signal.raise_signal(signal.SIGINT), step(batch))[1]
+        fit.average, "update", lambda net: (signal.raise_signal(signal.SIGINT), update(net))[1]
     )
     with pytest.raises(KeyboardInterrupt):
         fit.run(Log())
@@ -164,7 +166,7 @@ def test_it_learns(tmp_path):
     assert len(scores) == 5
     assert scores[-1]["cover"]["overall_accuracy"] > 0.9
     assert scores[-1]["depth"]["r2"] > 0.8
-    losses = [record["loss"] for _, record in log.records if "loss" in record]
+    losses = [record["loss"]["depth"] for _, record in log.records if "loss" in record]
     assert losses[-1] < losses[0] / 2
 
 

@@ -1,0 +1,246 @@
+"""Train the network of a recipe: a list of verbs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.fabric import Fabric
+
+from hsimap.bundle import Bundle
+from hsimap.errors import BundleError, OutputExistsError, ResourceError, UsageError
+from hsimap.labels import TRAIN, VALIDATION
+from hsimap.mapping.journal import locked
+from hsimap.networks import report
+from hsimap.runtimes import keep_freed_memory
+from hsimap.training._build import build_objective, network_spec
+from hsimap.training._checkpoints import has_checkpoint, load_checkpoint, remove_checkpoints
+from hsimap.training._finish import Trained, save_bundle
+from hsimap.training._log import RunLog
+from hsimap.training._loop import Checkpoints, Fit, Material
+from hsimap.training._sampling import PatchSampler, SamplingRules
+from hsimap.training._scenes import open_recipe
+from hsimap.training._statistics import TrainStatistics, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hsimap.geometry import Window
+    from hsimap.recipes import Recipe, TrainingSettings
+    from hsimap.training._folds import FoldView
+    from hsimap.training._scenes import RecipeScenes
+
+_LOG = logging.getLogger(__name__)
+
+
+def train(
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    run: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Bundle:
+    """Train a recipe's network and write its bundle.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        As :func:`hsimap.recipes.load_recipe` returns it.
+    out : Path, optional
+        The model folder; ``models/<name>`` by default.
+    run : Path, optional
+        The run folder, for logs and checkpoints; ``runs/<name of the model folder>`` by default.
+    resume : bool
+        Go on from the newest whole checkpoint of the run folder; with the same number of threads
+        the weights end bit for bit as if never interrupted. Without a checkpoint it starts.
+    overwrite : bool
+        Replace another bundle, or a run that was not finished.
+    progress : bool
+        Draw a progress bar on standard error.
+
+    Returns
+    -------
+    Bundle
+        One that is there already and stems from the same recipe is returned as it is.
+
+    Raises
+    ------
+    OutputExistsError
+        If the model folder or the run folder holds something else.
+    LockedError
+        If another process trains in the run folder.
+    KeyboardInterrupt
+        After SIGINT or SIGTERM, with a checkpoint written.
+    HsimapError
+        If the recipe, its files, the device or the disk are at fault.
+    """
+    out = out or Path("models") / recipe.name
+    run = run or Path("runs") / out.name
+    finished = _finished(recipe, out, overwrite=overwrite)
+    if finished is not None:
+        return finished
+    run.mkdir(parents=True, exist_ok=True)
+    with locked(run), open_recipe(recipe) as opened:
+        fabric = start_fabric(recipe.training)
+        fit, found = prepare(fabric, recipe, opened, run)
+        if overwrite and not resume:
+            remove_checkpoints(run)
+        notes = [*opened.notes, *_take_up(fit, recipe, resume=resume)]
+        for note in notes:
+            _LOG.warning(note)
+        settings = recipe.training
+        with RunLog(run, epochs=settings.epochs, done=fit.position.epoch, bar=progress) as log:
+            fit.run(log)
+        fit.objective.network.load_state_dict(fit.position.best)
+        trained = Trained(
+            network=fit.objective.network,
+            recipe=recipe,
+            opened=opened,
+            statistics=found,
+            facts=_facts(fit, opened, found),
+        )
+        bundle = save_bundle(out, trained, overwrite=overwrite)
+        remove_checkpoints(run)
+    return bundle
+
+
+def start_fabric(settings: TrainingSettings) -> Fabric:
+    """Open the devices, with arithmetic that repeats.
+
+    Raises
+    ------
+    ResourceError
+        If the device that the recipe asks for is not there.
+    """
+    if settings.accelerator == "cuda" and torch.cuda.device_count() < settings.devices:
+        raise ResourceError(
+            f"the recipe asks for {settings.devices} CUDA device(s) and there are"
+            f" {torch.cuda.device_count()}; set training.accelerator=auto or cpu"
+        )
+    keep_freed_memory()
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    fabric = Fabric(
+        accelerator=settings.accelerator, devices=settings.devices, precision=settings.precision
+    )
+    fabric.launch()
+    return fabric
+
+
+def prepare(
+    fabric: Fabric, recipe: Recipe, opened: RecipeScenes, run: Path
+) -> tuple[Fit, TrainStatistics]:
+    """Measure the training fold and set up a fresh run."""
+    settings = recipe.training
+    tasks = recipe.tasks_list()
+    views = [scene.view(TRAIN) for scene in opened.scenes]
+    kinds = {task.name: (task.kind, task.channels) for task in tasks}
+    found = measure(views, kinds, patch=settings.patch)
+    spec = network_spec(recipe, found, n_bands=opened.input.n_bands)
+    material = Material(
+        train=views,
+        validation=[scene.view(VALIDATION) for scene in opened.scenes],
+        sampler=make_sampler(views, settings),
+        mean=torch.tensor(found.mean),
+        std=torch.tensor(found.std),
+    )
+    objective = build_objective(spec, settings, found)
+    checkpoints = Checkpoints(folder=run, identity=recipe.digest)
+    return Fit(fabric, objective, material, settings=settings, checkpoints=checkpoints), found
+
+
+def make_sampler(views: Sequence[FoldView], settings: TrainingSettings) -> PatchSampler:
+    """Return the sampler of a recipe; by default an epoch covers the labelled pixels once."""
+    positions = [view.positions() for view in views]
+    n_labelled = sum(len(found) for found in positions)
+    samples = settings.samples_per_epoch or max(settings.batch, -(-n_labelled // settings.patch**2))
+    rules = SamplingRules(
+        patch=settings.patch,
+        batch=settings.batch,
+        samples=samples,
+        seed=settings.seed,
+        flips=settings.augment.flips,
+        turns=settings.augment.turns,
+    )
+    return PatchSampler(positions, rules)
+
+
+def foreign_share(fit: Fit) -> float:
+    """Return the share of the first epoch's patch pixels that belong to other folds."""
+    foreign = total = 0
+    sampler, views = fit.material.sampler, fit.material.train
+    for step in range(sampler.steps):
+        for draw in sampler.batch(0, step):
+            view = views[draw.scene]
+            inside: Window = draw.window.clip(height=view.shape[0], width=view.shape[1])
+            foreign += int(view.foreign(inside).sum())
+            total += inside.height * inside.width
+    return foreign / total
+
+
+def _finished(recipe: Recipe, out: Path, *, overwrite: bool) -> Bundle | None:
+    """Return the bundle that is there if it is the recipe's own; refuse to lose another."""
+    if overwrite or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    try:
+        bundle = Bundle.load(out)
+    except (BundleError, UsageError) as error:
+        raise OutputExistsError(
+            f"{out} exists and is no whole bundle ({error}); choose another folder"
+        ) from error
+    if bundle.manifest.provenance.get("recipe_digest") != recipe.digest:
+        raise OutputExistsError(
+            f"{out} holds a model of another recipe or of other settings; choose another folder or"
+            f" overwrite it"
+        )
+    return bundle
+
+
+def _take_up(fit: Fit, recipe: Recipe, *, resume: bool) -> tuple[str, ...]:
+    """Load the checkpoint if asked to; refuse to start over a run that could go on."""
+    folder = fit.checkpoints.folder
+    if not resume:
+        if has_checkpoint(folder):
+            raise OutputExistsError(
+                f"{folder} holds checkpoints of an unfinished run; resume it, overwrite it or"
+                f" remove the folder"
+            )
+        return ()
+    state, notes = load_checkpoint(folder)
+    if state is None:
+        return (f"{folder} holds no checkpoint; the run starts at the beginning",)
+    if state["identity"] != recipe.digest:
+        raise OutputExistsError(
+            f"{folder} holds a run of another recipe or of other settings; choose another folder"
+        )
+    fit.load(state)
+    if state["threads"] != torch.get_num_threads():
+        note = (
+            f"the run was started with {state['threads']} threads and goes on with"
+            f" {torch.get_num_threads()}: its weights will differ in the last bits"
+        )
+        return (*notes, note)
+    return notes
+
+
+def _facts(fit: Fit, opened: RecipeScenes, found: TrainStatistics) -> dict[str, Any]:
+    share = foreign_share(fit)
+    contexts = sorted({scene.context for scene in opened.scenes})
+    return {
+        "scenes": [scene.name for scene in opened.scenes],
+        "notes": list(opened.notes),
+        "labelled_training_pixels": dict(found.n_pixels),
+        "context": "/".join(contexts),
+        "foreign_share_of_training_windows": share if contexts != ["mask"] else 0.0,
+        "best_epoch": fit.position.best_epoch,
+        "validation_score": fit.position.best_score,
+        "parameters": report(fit.objective.network).parameters,
+        "seconds": round(fit.position.seconds, 1),
+        "threads": torch.get_num_threads(),
+        "device": str(fit.fabric.device),
+    }
