@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from hsimap.bundle import ONNX, WEIGHTS
 from hsimap.errors import UsageError
-from hsimap.runtimes._host import available_cpus
+from hsimap.runtimes._host import available_cpus, keep_freed_memory
 from hsimap.runtimes._interface import Contract, Runtime
 from hsimap.runtimes._parity import TOLERANCE, ParityReport
 
@@ -24,6 +24,7 @@ __all__ = [
     "available_cpus",
     "export_onnx",
     "import_onnx",
+    "keep_freed_memory",
     "open_runtime",
 ]
 _CHOICES: Final = {"runtime": ("auto", "torch", "onnx"), "device": ("auto", "cpu", "cuda")}
