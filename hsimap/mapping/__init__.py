@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.mapping.lazy import predict
-from hsimap.mapping.run import MapReport, map_scene
+from hsimap.mapping.run import MapReport, estimate_run, map_scene
 from hsimap.mapping.select import choose_model, output_folders
 from hsimap.mapping.settings import MapPlan, MapSettings, plan_map
 
@@ -14,6 +14,7 @@ __all__ = [
     "MapSettings",
     "SceneAdapter",
     "choose_model",
+    "estimate_run",
     "map_scene",
     "output_folders",
     "plan_map",

@@ -9,6 +9,8 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 import hsimap
 from hsimap.errors import OutputExistsError, StorageError
 from hsimap.mapping.adapter import SceneAdapter
@@ -279,3 +281,33 @@ def _check_room(out: Path, plan: MapPlan) -> None:
             f"{out} has {free / 2**20:.0f} MiB free and the run needs about {needed / 2**20:.0f}"
             f" MiB; free some space or choose another --out"
         )
+
+
+def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[MapPlan, float]:
+    """Plan a run and time one tile of it.
+
+    Parameters
+    ----------
+    scene, bundle, settings
+        As for :func:`map_scene`; nothing is written.
+
+    Returns
+    -------
+    plan : MapPlan
+        Tiles, memory and output size.
+    seconds : float
+        Time of one tile (read and network, after a first one that warms up) times the tiles.
+    """
+    adapter = SceneAdapter(scene, bundle.manifest.input)
+    plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize)
+    tiles = plan.tiles
+    middle = tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2)
+    with closing(_open(bundle, settings)) as runtime:
+        seconds = 0.0
+        for _ in range(2):
+            started = time.monotonic()
+            values, valid = adapter.read(middle.read)
+            mask = valid.astype(np.float32)[None, None]
+            runtime.forward(adapter.to_network(values)[None], mask)
+            seconds = time.monotonic() - started
+    return plan, seconds * tiles.n_rows * tiles.n_cols

@@ -6,6 +6,7 @@ from hsimap.products._layer import BLOCK, Layer
 from hsimap.products._manifest import (
     MANIFEST,
     file_entry,
+    is_map_folder,
     read_manifest,
     verify_folder,
     write_manifest,
@@ -18,6 +19,7 @@ __all__ = [
     "MANIFEST",
     "Layer",
     "file_entry",
+    "is_map_folder",
     "read_coarse",
     "read_manifest",
     "verify_folder",

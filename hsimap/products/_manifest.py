@@ -79,6 +79,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return content
 
 
+def is_map_folder(folder: Path) -> bool:
+    """Say whether a folder holds a manifest of maps, sound or not."""
+    path = folder / MANIFEST
+    return path.is_file() and f'"{_SCHEMA}"' in path.read_text(encoding="utf-8", errors="replace")
+
+
 def verify_folder(folder: Path) -> list[str]:
     """Check every file of a finished folder against the manifest.
 

@@ -1,0 +1,69 @@
+# hsimap: every command sets up what it needs in .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export OMP_NUM_THREADS ?= 1
+PYTEST_WORKERS ?= 2
+
+.PHONY: setup demo test check fmt lint types imports bench docs gis golden image results clean
+
+setup: $(STAMP)
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)  ## map sample_data with models/boreal-demo and compare with the truth
+	OMP_NUM_THREADS=2 $(BIN)/hsimap predict sample_data/scene.tif --model models/boreal-demo --out demo
+	$(BIN)/python benchmarks/demo_report.py demo/scene sample_data
+	@echo "The maps are in demo/scene; open the .tif files in QGIS, or look at demo/scene/preview.png"
+
+test: $(STAMP)  ## the whole test suite
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal
+
+check: lint types imports test
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+fmt: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## the forests on the real scenes (HSIMAP_DATA) and on the demo's
+	$(BIN)/python benchmarks/boreal_forests.py
+	$(BIN)/python benchmarks/forest.py
+
+results: $(STAMP)  ## train every recipe on three seeds and append to docs/results
+	benchmarks/results.sh
+
+docs: $(STAMP)  ## doctests and links of the pages under docs/
+	$(BIN)/python -m pytest -q tests/unit/test_docs.py
+
+gis:  ## open the products in a real QGIS, where there is one
+	@if /usr/bin/python3 -c 'import qgis.core' 2>/dev/null; then $(MAKE) --no-print-directory gis-run; \
+	else echo "make gis: skipped, no QGIS here (apt-get install -y --no-install-recommends qgis python3-qgis)"; fi
+
+.PHONY: gis-run
+gis-run: $(STAMP)
+	$(BIN)/python -m pytest -q -m gis tests/gis
+
+golden: $(STAMP)  ## write the demo's golden numbers anew; read the diff before committing
+	$(BIN)/python -m pytest -q -m golden tests/golden --renew
+
+image:  ## build the container image with whichever engine is here
+	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then docker build -t hsimap .; \
+	elif command -v podman >/dev/null; then podman build -t hsimap .; \
+	elif command -v buildah >/dev/null; then buildah bud -t hsimap .; \
+	else echo "make image: no docker, podman or buildah here"; exit 1; fi
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,125 @@
+"""``hsimap``: the verbs, and how an error becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+import hsimap
+from hsimap.cli import _config, _import, _inspect, _predict, _sample, _train, _verify
+from hsimap.errors import HsimapError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+INTERRUPTED: Final = 130
+TERMINATED: Final = 143
+_OUT_OF_MEMORY: Final = 21
+_STORAGE: Final = 20
+_BUG: Final = 70
+_DISK_ERRORS: Final = {
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EDQUOT,
+    errno.EIO,
+}
+
+app = typer.Typer(
+    name="hsimap",
+    help="Maps of many classes and variables from airborne hyperspectral scenes.",
+    epilog="Exit codes: 0 ok, 2 usage, 10 input, 11 scene and model, 12 model folder, 20 disk,"
+    " 21 memory or device, 22 locked, 23 output exists, 30 verification, 130 and 143 interrupted"
+    " (run again to resume), 70 bug.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _name, _module in (
+    ("train", _train),
+    ("predict", _predict),
+    ("inspect", _inspect),
+    ("verify", _verify),
+    ("import", _import),
+    ("sample", _sample),
+    ("config", _config),
+):
+    app.command(_name)(_module.run)
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP: unwinds every ``with`` block, as Ctrl-C does."""
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"hsimap {hsimap.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    del version
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    del frame
+    signal.signal(signum, signal.SIG_IGN)
+    raise Terminated
+
+
+def main() -> None:
+    """Run a verb; exit with its code."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminate)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    """Return the exit code of the command line."""
+    try:
+        app()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 0
+        if code == INTERRUPTED:
+            _say("interrupted; run the same command again to resume")
+        return code
+    except Terminated:
+        _say("terminated; run the same command again to resume")
+        return TERMINATED
+    except Exception as error:  # noqa: BLE001  # the outermost line: the rest are bugs
+        return _told(error)
+    return 0
+
+
+def _told(error: Exception) -> int:
+    """Say what went wrong, in one line where it is no bug; return its exit code."""
+    if isinstance(error, HsimapError):
+        _say(f"error: {error}")
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        _say("error: out of memory; lower --memory or --tile, or free some")
+        return _OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        _say(f"error: {error.filename or 'the disk'}: {error.strerror}; free or choose another")
+        return _STORAGE
+    traceback.print_exception(error)
+    _say("error: this is a bug; please report it with the lines above")
+    return _BUG
+
+
+def _say(text: str) -> None:
+    plain = " ".join(str(text).split())
+    typer.echo(f"hsimap: {plain}", err=True)
