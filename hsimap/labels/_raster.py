@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hsimap.geometry import Grid
 
-_DRIVERS: Final = ["GTiff", "ENVI"]
+_TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GRID_TOLERANCE_PX: Final = 1e-6
 """How far a corner may lie from the scene's; rounding of a float64 easting is below 1e-8 px."""
 _SCAN_PIXELS: Final = 1 << 22
@@ -130,10 +130,12 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - rasterio has no types
     if not path.is_file():
         what = "is not a regular file" if path.exists() else "does not exist"
         raise UsageError(f"label raster {path} {what}; check the path and the data folder")
+    with path.open("rb") as start:
+        driver = "GTiff" if start.read(4) in _TIFF_MAGIC else "ENVI"
     try:
         with rasterio.Env(GDAL_PAM_ENABLED="NO"), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            file = rasterio.open(path, driver=_DRIVERS)
+            file = rasterio.open(path, driver=driver)
     except RasterioError as error:
         raise InputError(f"{path} is no readable GeoTIFF or ENVI raster: {error}") from None
     if file.driver == "ENVI":
@@ -186,7 +188,7 @@ def check_grid(path: Path, file: Any, grid: Grid) -> tuple[str, ...]:  # noqa: A
     off = max(
         max(abs(there[0] - corner[0]), abs(there[1] - corner[1]))
         for corner in corners
-        for there in [back * (file.transform * corner)]
+        for there in [back @ (file.transform @ corner)]
     )
     if not off <= _GRID_TOLERANCE_PX:
         raise InputError(
