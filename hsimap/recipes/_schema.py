@@ -129,7 +129,8 @@ class TrainingSettings(Settings):
     epochs: int = Field(default=60, ge=1)
     """Longest run."""
     samples_per_epoch: int | None = Field(default=None, ge=1)
-    """Patches an epoch. null: as many as cover the labelled training pixels about once."""
+    """Patches an epoch. null: as many as cover the labelled training pixels four times, and at
+    least 16 steps."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Highest rate of AdamW."""
     weight_decay: float = Field(default=1e-4, ge=0)

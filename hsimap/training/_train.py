@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from lightning.fabric import Fabric
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     from hsimap.training._folds import FoldView
     from hsimap.training._scenes import RecipeScenes
 
-_LOG = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger(__name__)
+_TIMES_COVERED: Final = 4
+"""How often an epoch covers the labelled training pixels, where its length is not stated."""
+_LEAST_STEPS: Final = 16
+"""Fewest steps of such an epoch."""
 
 
 def train(
@@ -155,10 +159,11 @@ def prepare(
 
 
 def make_sampler(views: Sequence[FoldView], settings: TrainingSettings) -> PatchSampler:
-    """Return the sampler of a recipe; by default an epoch covers the labelled pixels once."""
+    """Return the sampler of a recipe, with its default length of an epoch."""
     positions = [view.positions() for view in views]
     n_labelled = sum(len(found) for found in positions)
-    samples = settings.samples_per_epoch or max(settings.batch, -(-n_labelled // settings.patch**2))
+    covering = -(-_TIMES_COVERED * n_labelled // settings.patch**2)
+    samples = settings.samples_per_epoch or max(_LEAST_STEPS * settings.batch, covering)
     rules = SamplingRules(
         patch=settings.patch,
         batch=settings.batch,
