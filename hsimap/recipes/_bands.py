@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from hsimap.errors import UsageError
 
-_PART: Final = re.compile(r"\s*(\d+)?\s*(:)?\s*(\d+)?\s*")
+_PART: Final = re.compile(r"\s*([0-9]+)?\s*(:)?\s*([0-9]+)?\s*")
 
 
 def _checked(bands: BandSelection) -> BandSelection:
