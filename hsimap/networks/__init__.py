@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from hsimap.networks._mapping import MappingNetwork, NetworkReport, build_network, report
-from hsimap.networks._spec import NetworkSettings, NetworkSpec, NormalisationSpec, dilation_rates
+from hsimap.networks._mapping import MappingNetwork, build_network
+from hsimap.networks._report import NetworkReport, report
+from hsimap.networks._spec import (
+    NetworkSettings,
+    NetworkSpec,
+    NormalisationSpec,
+    dilation_rates,
+    pooling_blocks,
+)
 
 __all__ = [
     "MappingNetwork",
@@ -13,5 +20,6 @@ __all__ = [
     "NormalisationSpec",
     "build_network",
     "dilation_rates",
+    "pooling_blocks",
     "report",
 ]

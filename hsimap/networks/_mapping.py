@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from hsimap.geometry import alignment_of, round_up
+from hsimap.errors import UsageError
+from hsimap.geometry import alignment_of
 from hsimap.networks._spectral_spatial import SpectralSpatial
 from hsimap.networks._taiga import Taiga
 from hsimap.tasks import Kind
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from hsimap.networks._spec import NetworkSpec
     from hsimap.tasks import Task
 
-_TINY: Final = 1e-12
+_LEAST_NORM: Final = 1e-12
 
 
 class MappingNetwork(nn.Module):
@@ -28,6 +27,11 @@ class MappingNetwork(nn.Module):
     ----------
     spec : NetworkSpec
         What it is built from.
+
+    Raises
+    ------
+    UsageError
+        If the settings do not fit the training patch or the outputs.
     """
 
     mean: Tensor
@@ -37,26 +41,28 @@ class MappingNetwork(nn.Module):
         super().__init__()
         self.spec = spec
         self.outputs = spec.outputs
-        self.backbone = _backbone(spec)
+        taiga = spec.settings.architecture == "taiga"
+        self.backbone: Taiga | SpectralSpatial = Taiga(spec) if taiga else SpectralSpatial(spec)
         self.alignment = alignment_of(self.backbone.alignment, *(o.stride for o in spec.outputs))
         """Input sides are multiples of this, in pixels."""
         self.reach = self.backbone.reach
-        """One-sided receptive field in pixels, attention window included."""
-        mean, std = spec.normalisation.mean, spec.normalisation.std
-        shape = (1, -1, 1, 1)
-        self.register_buffer("mean", torch.tensor(mean or (0.0,) * spec.n_bands).view(shape))
-        self.register_buffer("std", torch.tensor(std or (1.0,) * spec.n_bands).view(shape))
+        """One-sided receptive field in pixels, attention window included; an upper bound."""
+        for name, values, default in (
+            ("mean", spec.normalisation.mean, 0.0),
+            ("std", spec.normalisation.std, 1.0),
+        ):
+            numbers = torch.tensor(values or (default,) * spec.n_bands, dtype=torch.float32)
+            self.register_buffer(name, numbers.view(1, -1, 1, 1))
 
     def normalise(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Return network values; an invalid pixel is 0 whatever it held, NaN included."""
-        shown = valid > 0
-        image = torch.where(shown, image, torch.zeros_like(image))
+        """Return network values; whatever an invalid pixel held, it is 0, as is a NaN anywhere."""
         mode = self.spec.normalisation.mode
         if mode == "l2":
-            image = image / (image.square().sum(dim=1, keepdim=True) + _TINY).sqrt()
+            image = image / (image.square().sum(dim=1, keepdim=True) + _LEAST_NORM).sqrt()
         elif mode != "none":
             image = (image - self.mean) / self.std
-        return torch.where(shown, image, torch.zeros_like(image))
+        image = torch.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
+        return torch.where(valid > 0, image, torch.zeros_like(image))
 
     def logits(self, image: Tensor, valid: Tensor) -> dict[str, Tensor]:
         """Return what the losses are taken of.
@@ -73,14 +79,34 @@ class MappingNetwork(nn.Module):
         -------
         dict
             Task name to ``(batch, class, y, x)`` class logits, or ``(batch, 1, y, x)`` numbers
-            that ``offset + gain * number`` turns into physical units.
+            that ``offset + gain * number`` turns into physical units; ``y`` and ``x`` are the
+            input's over the output's stride.
+
+        Raises
+        ------
+        UsageError
+            If the sides of the input do not fit the network.
         """
+        if not torch.compiler.is_compiling():
+            self._check_sides(image)
         mask = (valid > 0).to(image.dtype)
-        result: dict[str, Tensor] = self.backbone(self.normalise(image, valid), mask)
-        return result
+        raw: dict[str, Tensor] = self.backbone(self.normalise(image, valid), mask)
+        return raw
 
     def forward(self, image: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
-        """Return class probabilities and physical values, in the order of ``outputs``."""
+        """Return class probabilities and physical values, in the order of ``outputs``.
+
+        Parameters
+        ----------
+        image, valid : Tensor
+            As in :meth:`logits`.
+
+        Returns
+        -------
+        tuple of Tensor
+            ``(batch, channel, y / stride, x / stride)`` each. Values are clipped to the task's
+            range.
+        """
         raw = self.logits(image, valid)
         return tuple(self._finish(task, raw[task.name]) for task in self.spec.tasks)
 
@@ -93,63 +119,36 @@ class MappingNetwork(nn.Module):
         value = offset + gain * raw
         return value if task.range is None else value.clamp(*task.range)
 
-
-def _backbone(spec: NetworkSpec) -> Taiga | SpectralSpatial:
-    settings = spec.settings.resolved()
-    strides = {output.task: output.stride for output in spec.outputs}
-    if settings.architecture == "spectral_spatial":
-        return SpectralSpatial(settings, n_bands=spec.n_bands, tasks=spec.tasks, strides=strides)
-    return Taiga(
-        settings, n_bands=spec.n_bands, patch=spec.patch, tasks=spec.tasks, strides=strides
-    )
+    def _check_sides(self, image: Tensor) -> None:
+        height, width = image.shape[-2:]
+        if height % self.alignment or width % self.alignment:
+            raise UsageError(
+                f"input sides must be multiples of {self.alignment} px, got {height} x {width};"
+                f" pad with invalid pixels"
+            )
+        if min(height, width) < self.backbone.least_side:
+            raise UsageError(
+                f"input sides must be at least {self.backbone.least_side} px, the window of the"
+                f" attention, got {height} x {width}; pad with invalid pixels"
+            )
 
 
 def build_network(spec: NetworkSpec) -> MappingNetwork:
-    """Build a network with fresh weights.
+    """Build a network with fresh weights from torch's random state.
 
     Parameters
     ----------
     spec : NetworkSpec
         Plain data; a bundle stores it.
 
+    Returns
+    -------
+    MappingNetwork
+        In training mode.
+
     Raises
     ------
     UsageError
-        If a dilation rate or the pooling window does not fit the training patch.
+        If a dilation rate, the pooling block or an output's stride does not fit.
     """
     return MappingNetwork(spec)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkReport:
-    """Size and cost of a network."""
-
-    parameters: int
-    """Trainable numbers."""
-    decoder_parameters: int
-    """Of them in decoders and heads."""
-    macs_per_pixel: float
-    """Multiply-accumulates of one forward over the training patch, per pixel (1 MAC = 2 FLOP)."""
-    reach: int
-    """One-sided receptive field, in pixels."""
-    alignment: int
-    """In pixels."""
-
-
-def report(network: MappingNetwork) -> NetworkReport:
-    """Count parameters and multiply-accumulates; the forward runs on shapes only."""
-    side = round_up(network.spec.patch, network.alignment)
-    twin = MappingNetwork(network.spec).to("meta").eval()
-    image = torch.zeros(1, network.spec.n_bands, side, side, device="meta")
-    valid = torch.ones(1, 1, side, side, device="meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        twin(image, valid)
-    sizes = {name: p.numel() for name, p in network.named_parameters()}
-    decoding = ("backbone.decoders.", "backbone.heads.")
-    return NetworkReport(
-        parameters=sum(sizes.values()),
-        decoder_parameters=sum(n for name, n in sizes.items() if name.startswith(decoding)),
-        macs_per_pixel=counter.get_total_flops() / 2 / side**2,
-        reach=network.reach,
-        alignment=network.alignment,
-    )

@@ -2,85 +2,146 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hsimap.errors import UsageError
-from hsimap.tasks import Kind, Output, Strict, Task
+from hsimap.tasks import Kind, Output, Strict, Task, main_output
 
+STRIDES: Final = (1, 2, 4, 8)
+"""Input pixels per feature pixel at the four levels of ``taiga``."""
 REFERENCE_RATES: Final = (6, 12, 18)
-"""Dilation rates of the paper, for its patch of 256 pixels."""
+"""Dilation rates of the paper, for a patch of ``REFERENCE_PATCH`` pixels."""
 REFERENCE_PATCH: Final = 256
 WINDOW_BLOCKS: Final = 8
-"""Blocks along the attention window's side: the window is centred to 1/16 of the patch."""
-_PRESETS: Final[dict[str, dict[str, Any]]] = {
-    "paper": {"widths": (64, 128, 256, 512), "blocks": (3, 4, 6, 3), "decoder_width": 256},
-    "half": {"widths": (48, 96, 192, 384), "blocks": (3, 4, 6, 3), "decoder_width": 192},
-    "small": {"widths": (32, 64, 128, 256), "blocks": (1, 2, 3, 2), "decoder_width": 128},
-    "tiny": {"widths": (16, 32, 64, 128), "blocks": (1, 1, 1, 1), "decoder_width": 64},
+"""Most blocks along the attention window's side: its centre is right to 1/16 of the patch."""
+Count = Annotated[int, Field(ge=1)]
+Side = Literal[1, 2, 4, 8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaigaSizes:
+    """Every size of a ``taiga`` network, nothing left open."""
+
+    widths: tuple[int, ...]
+    """Channels of the four levels."""
+    blocks: tuple[int, ...]
+    """Residual blocks of the four levels."""
+    decoder_width: int
+    """Channels that a decoder starts from."""
+    attention: tuple[int, ...]
+    """Strides whose features are attended."""
+    aspp: Literal["dense_sum", "parallel"] = "dense_sum"
+
+
+_PRESETS: Final = {
+    "paper": TaigaSizes(
+        widths=(64, 128, 256, 512), blocks=(3, 4, 6, 3), decoder_width=256, attention=STRIDES
+    ),
+    "half": TaigaSizes(
+        widths=(48, 96, 192, 384), blocks=(3, 4, 6, 3), decoder_width=192, attention=STRIDES
+    ),
+    "small": TaigaSizes(
+        widths=(32, 64, 128, 256), blocks=(1, 2, 3, 2), decoder_width=128, attention=STRIDES[1:]
+    ),
+    "tiny": TaigaSizes(
+        widths=(16, 32, 64, 128), blocks=(1, 1, 1, 1), decoder_width=64, attention=STRIDES[1:]
+    ),
 }
+# Full-resolution attention is left out of the fast presets: it costs them a tenth of their time.
+_OF_TAIGA: Final = (
+    "preset", "widths", "blocks", "decoder_width", "rates", "aspp", "attention", "pooling_block",
+)  # fmt: skip
+_OF_SPECTRAL_SPATIAL: Final = ("width", "spectral_layers", "kernel", "dilations", "context")
 
 
 class NetworkSettings(Strict):
-    """Architecture and size of a network; every field of a preset may be overridden."""
+    """Architecture and size of a network; whatever a preset sets may be overridden.
+
+    ``taiga`` is the paper's multitask network, for scenes with room for patches of 32 pixels and
+    more. ``spectral_spatial`` is a compact network with a receptive field of a few pixels, for
+    scenes and labels too small for that.
+    """
 
     architecture: Literal["taiga", "spectral_spatial"] = "taiga"
-    preset: Literal["paper", "half", "small", "tiny"] | None = None
-    """Of ``taiga``: widths, blocks and decoder width; ``tiny`` where nothing is said."""
-    widths: tuple[int, ...] | None = None
-    """Channels of each level; of ``spectral_spatial`` the first is the width."""
-    blocks: tuple[int, ...] | None = None
-    """Residual blocks of each level."""
-    decoder_width: int | None = Field(default=None, ge=8)
-    """Channels that a decoder starts from ("channel pooling")."""
-    rates: Literal["auto"] | tuple[int, ...] = "auto"
-    """Dilation rates of the ASPP; auto = (6, 12, 18) * patch / 256, rounded, at least 1."""
-    aspp: Literal["dense_sum", "parallel"] = "dense_sum"
-    """Whether a branch also sees the gated sum of the branches before it."""
-    attention: bool = True
-    """Spectral-spatial attention on the skips and on the deepest features."""
-    pooling_block: int | None = Field(default=None, ge=1)
-    """Side of the blocks that the attention pools over first, in pixels of the deepest level;
-    by default the largest that leaves 8 blocks to the window (or a block a pixel)."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of feature channels dropped in training."""
+
+    preset: Literal["paper", "half", "small", "tiny"] | None = None
+    """Of taiga: where its sizes come from; tiny where nothing is said."""
+    widths: tuple[Count, ...] | None = Field(default=None, min_length=4, max_length=4)
+    """Of taiga: channels at strides 1, 2, 4 and 8."""
+    blocks: tuple[Count, ...] | None = Field(default=None, min_length=4, max_length=4)
+    """Of taiga: residual blocks at strides 1, 2, 4 and 8."""
+    decoder_width: int | None = Field(default=None, ge=8)
+    """Of taiga: channels that a decoder starts from ("channel pooling")."""
+    rates: Literal["auto"] | tuple[Count, ...] = "auto"
+    """Of taiga: dilation rates of the ASPP; auto = (6, 12, 18) * patch / 256, rounded, min. 1"""
+    aspp: Literal["dense_sum", "parallel"] = "dense_sum"
+    """Of taiga: whether an ASPP branch also sees the gated sum of the branches before it."""
+    attention: tuple[Side, ...] | None = None
+    """Of taiga: strides (1, 2, 4, 8) whose features are attended; [] = no attention."""
+    pooling_block: int | None = Field(default=None, ge=8, multiple_of=8)
+    """Of taiga: side of the blocks that the attention pools over first, in pixels; by default the
+    largest that leaves at least 8 blocks to a patch, or 8."""
+
+    width: int = Field(default=64, ge=1)
+    """Of spectral_spatial: channels."""
+    spectral_layers: int = Field(default=2, ge=1)
+    """Of spectral_spatial: pointwise layers over the bands, before anything spatial."""
     kernel: int = Field(default=3, ge=1)
-    """Side of the spatial convolutions of ``spectral_spatial``, odd."""
-    dilations: tuple[int, ...] | None = None
-    """Of ``spectral_spatial``: one a block; 1 by default."""
+    """Of spectral_spatial: side of the spatial convolutions, odd."""
+    dilations: tuple[Count, ...] = (1, 1)
+    """Of spectral_spatial: one residual block each."""
+    context: tuple[Count, ...] = ()
+    """Of spectral_spatial: sides of windows (odd) whose mean features the heads see as well."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, got {self.kernel}")
-        if self.architecture == "taiga":
-            for field in ("widths", "blocks"):
-                value = getattr(self, field)
-                if value is not None and (len(value) != 4 or min(value) < 1):  # noqa: PLR2004
-                    raise ValueError(f"{field} of taiga needs 4 positive numbers, got {value}")
-        elif self.preset is not None:
-            raise ValueError("presets belong to the architecture taiga; give widths and blocks")
+        taiga = self.architecture == "taiga"
+        for field in _OF_SPECTRAL_SPATIAL if taiga else _OF_TAIGA:
+            if getattr(self, field) != type(self).model_fields[field].default:
+                raise ValueError(f"{field} is no setting of the architecture {self.architecture}")
+        for side in (self.kernel, *self.context):
+            if side % 2 == 0:
+                raise ValueError(f"kernel and context sides must be odd, got {side}")
+        if not self.rates:
+            raise ValueError("rates must name at least one dilation rate, or auto")
         return self
 
     def resolved(self) -> NetworkSettings:
         """Return the settings with the preset's numbers filled in."""
-        if self.architecture == "taiga":
-            chosen = _PRESETS[self.preset or "tiny"]
-        else:
-            chosen = {"widths": (64,), "blocks": (2,)}
-        missing = {key: value for key, value in chosen.items() if getattr(self, key) is None}
+        if self.architecture != "taiga":
+            return self
+        sizes = _PRESETS[self.preset or "tiny"]
+        fields = ("widths", "blocks", "decoder_width", "attention")
+        missing = {key: getattr(sizes, key) for key in fields if getattr(self, key) is None}
         return self.model_copy(update=missing)
+
+    def taiga(self) -> TaigaSizes:
+        """Return the sizes of a ``taiga`` network."""
+        sizes = _PRESETS[self.preset or "tiny"]
+        return TaigaSizes(
+            widths=self.widths or sizes.widths,
+            blocks=self.blocks or sizes.blocks,
+            decoder_width=self.decoder_width or sizes.decoder_width,
+            attention=sizes.attention if self.attention is None else self.attention,
+            aspp=self.aspp,
+        )
 
 
 class NormalisationSpec(Strict):
     """How stored values become network values; the numbers are per band, in storage units."""
 
     mode: Literal["standardise", "minmax", "l2", "none"] = "standardise"
-    """``standardise`` and ``minmax``: (x - mean) / std, with offset and width for minmax;
-    ``l2``: x over the pixel's norm along the bands."""
+    """``standardise`` and ``minmax``: (x - mean) / std, where minmax has the minimum for mean and
+    the width of the range for std; ``l2``: x over the pixel's norm along the bands."""
     mean: tuple[float, ...] = ()
+    """One a band; empty = 0."""
     std: tuple[float, ...] = ()
+    """One a band, positive; empty = 1."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -93,32 +154,47 @@ class NetworkSpec(Strict):
     """Everything that determines a network but its weights; what a bundle stores of it."""
 
     settings: NetworkSettings
+    """Kept with the preset's numbers filled in, so that a stored spec outlives the preset."""
     n_bands: int = Field(ge=1)
     patch: int = Field(ge=1)
-    """Side of the training patch, in pixels: the attention's window."""
+    """Side of the training patch in pixels: the window that the attention pools over."""
     tasks: tuple[Task, ...] = Field(min_length=1)
     outputs: tuple[Output, ...] = Field(min_length=1)
-    """One a task, in the order of the tasks."""
+    """The main output of each task, in the order of the tasks."""
     normalisation: NormalisationSpec
     scaling: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Continuous task to (offset, gain): value = offset + gain * network's number."""
 
+    @field_validator("settings", mode="after")
+    @classmethod
+    def _resolve(cls, settings: NetworkSettings) -> NetworkSettings:
+        return settings.resolved()
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if [output.task for output in self.outputs] != [task.name for task in self.tasks]:
-            raise ValueError("a network has one output a task, in the order of the tasks")
-        if self.normalisation.mean and len(self.normalisation.mean) != self.n_bands:
-            raise ValueError(
-                f"normalisation has {len(self.normalisation.mean)} bands, the input {self.n_bands}"
-            )
         for task in self.tasks:
             if task.kind is Kind.SCENE:
                 raise ValueError(f"task {task.name!r}: no architecture here classifies scenes")
+        strides = [output.stride for output in self.outputs]
+        if len(strides) != len(self.tasks) or list(self.outputs) != [
+            main_output(task, stride=stride)
+            for task, stride in zip(self.tasks, strides, strict=True)
+        ]:
+            raise ValueError("outputs must be the main outputs of the tasks, in their order")
+        bands = len(self.normalisation.mean)
+        if bands not in {0, self.n_bands}:
+            raise ValueError(f"normalisation has {bands} bands, the input {self.n_bands}")
+        continuous = {task.name for task in self.tasks if task.kind is Kind.CONTINUOUS}
+        if not set(self.scaling) <= continuous:
+            raise ValueError(
+                f"scaling names {sorted(set(self.scaling) - continuous)}, which is no"
+                f" continuous task"
+            )
         return self
 
 
-def dilation_rates(settings: NetworkSettings, *, patch: int, stride: int) -> tuple[int, ...]:
-    """Return the ASPP's dilation rates for a training patch.
+def dilation_rates(settings: NetworkSettings, *, patch: int) -> tuple[int, ...]:
+    """Return the dilation rates of the ASPP at stride 8 for a training patch.
 
     Raises
     ------
@@ -128,14 +204,16 @@ def dilation_rates(settings: NetworkSettings, *, patch: int, stride: int) -> tup
 
     Examples
     --------
-    >>> dilation_rates(NetworkSettings(), patch=64, stride=8)
-    (2, 3, 4)
+    >>> dilation_rates(NetworkSettings(), patch=64)
+    (2, 3, 5)
+    >>> dilation_rates(NetworkSettings(), patch=256)
+    (6, 12, 18)
     """
     if settings.rates == "auto":
-        scaled = (rate * patch / REFERENCE_PATCH for rate in REFERENCE_RATES)
-        rates = tuple(max(1, int(rate + 0.5)) for rate in scaled)
+        rates = tuple(max(1, int(r * patch / REFERENCE_PATCH + 0.5)) for r in REFERENCE_RATES)
     else:
         rates = settings.rates
+    stride = STRIDES[-1]
     for rate in rates:
         if rate * stride >= patch:
             raise UsageError(
@@ -146,31 +224,32 @@ def dilation_rates(settings: NetworkSettings, *, patch: int, stride: int) -> tup
     return rates
 
 
-def pooling_blocks(settings: NetworkSettings, *, patch: int, stride: int) -> tuple[int, int]:
-    """Return side and number of the pooling blocks of the attention window, at the deepest level.
+def pooling_blocks(settings: NetworkSettings, *, patch: int) -> tuple[int, int]:
+    """Return the side of the attention's pooling blocks, in pixels, and how many make a window.
 
     Raises
     ------
     UsageError
-        If the patch is no whole number of pixels, or of blocks, of the deepest level.
+        If the patch is no multiple of the deepest stride, or of the block.
 
     Examples
     --------
-    >>> pooling_blocks(NetworkSettings(), patch=256, stride=8)
-    (4, 8)
+    >>> pooling_blocks(NetworkSettings(), patch=256), pooling_blocks(NetworkSettings(), patch=32)
+    ((32, 8), (8, 4))
     """
-    cells = patch // stride
-    if patch % stride or not cells:
-        raise UsageError(f"the training patch must be a multiple of {stride} px, got {patch}")
-    block = settings.pooling_block or max(1, cells // WINDOW_BLOCKS)
-    while settings.pooling_block is None and cells % block:
-        block -= 1
-    if cells % block:
+    stride = STRIDES[-1]
+    if patch % stride:
+        raise UsageError(f"the training patch of taiga must be a multiple of {stride}, got {patch}")
+    block = settings.pooling_block
+    if block is None:
+        fits = range(patch // WINDOW_BLOCKS, stride, -1)
+        block = next((b for b in fits if b % stride == 0 and patch % b == 0), stride)
+    if patch % block:
         raise UsageError(
-            f"pooling_block {block} does not divide the {cells} pixels that a patch of {patch} px"
-            f" has at stride {stride}; choose a divisor"
+            f"pooling_block {block} does not divide the training patch of {patch} px; choose a"
+            f" multiple of {stride} that does"
         )
-    return block, cells // block
+    return block, patch // block
 
 
 def head_name(task: str) -> str:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hsimap.errors import UsageError
+from hsimap.networks._layers import ValidBatchNorm
 from hsimap.networks._spec import head_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hsimap.networks._spec import NetworkSettings
-    from hsimap.tasks import Task
+    from hsimap.networks._spec import NetworkSpec
+
+_LEAST_SHARE: Final = 1e-6
+
+
+class SpectralLayer(nn.Module):
+    """A pointwise convolution over the channels, normalisation and ReLU."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(inside, outside, 1, bias=False)
+        self.norm = ValidBatchNorm(outside)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Map ``(batch, inside, y, x)`` to ``(batch, outside, y, x)``; invalid pixels stay 0."""
+        return functional.relu(self.norm(self.mix(x), mask)) * mask
 
 
 class SpatialBlock(nn.Module):
@@ -24,78 +39,103 @@ class SpatialBlock(nn.Module):
     def __init__(self, width: int, *, kernel: int, dilation: int, dropout: float) -> None:
         super().__init__()
         padding = dilation * (kernel // 2)
-        self.path = nn.Sequential(
-            nn.Conv2d(width, width, kernel, padding=padding, dilation=dilation, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.Dropout2d(dropout),
+        self.spread = nn.Conv2d(
+            width, width, kernel, padding=padding, dilation=dilation, bias=False
         )
+        self.inner_norm = ValidBatchNorm(width)
+        self.mix = nn.Conv2d(width, width, 1, bias=False)
+        self.outer_norm = ValidBatchNorm(width)
+        self.dropout = nn.Dropout2d(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Keep shape."""
-        return functional.relu(x + self.path(x))
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Keep the shape of ``(batch, channel, y, x)``; invalid pixels stay 0."""
+        y = functional.relu(self.inner_norm(self.spread(x), mask))
+        y = self.dropout(self.outer_norm(self.mix(y), mask))
+        return functional.relu(x + y) * mask
 
 
 class SpectralSpatial(nn.Module):
-    """Two pointwise layers over the bands, spatial blocks, and heads that see both.
+    """Pointwise layers over the bands, spatial blocks, and heads that see both.
+
+    Features of invalid pixels are 0 after every layer, as beyond the edge of the input: an invalid
+    pixel and an edge are the same to it, in training statistics too.
 
     Parameters
     ----------
-    settings : NetworkSettings
-        Resolved: the first of ``widths``, the first of ``blocks``, kernel, dilations, dropout.
-    n_bands : int
-        Input channels.
-    tasks : sequence of Task
-        One head each.
-    strides : dict
-        Task name to the stride of its output; only 1 is offered.
+    spec : NetworkSpec
+        With settings of the architecture ``spectral_spatial``.
+
+    Raises
+    ------
+    UsageError
+        If an output's stride is not 1.
     """
 
-    alignment = 1
+    alignment: Final = 1
+    least_side: Final = 1
 
-    def __init__(
-        self,
-        settings: NetworkSettings,
-        *,
-        n_bands: int,
-        tasks: Sequence[Task],
-        strides: dict[str, int],
-    ) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        if set(strides.values()) != {1}:
-            raise UsageError("the architecture spectral_spatial has outputs of stride 1 only")
-        width, depth = (settings.widths or (64,))[0], (settings.blocks or (2,))[0]
-        dilations = settings.dilations or (1,) * depth
-        if len(dilations) != depth:
-            raise UsageError(f"{depth} blocks need {depth} dilations, got {dilations}")
-        self.stem = nn.Sequential(
-            nn.Conv2d(n_bands, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Dropout2d(settings.dropout),
-            nn.Conv2d(width, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
+        settings = spec.settings
+        for output in spec.outputs:
+            if output.stride != 1:
+                raise UsageError(
+                    f"outputs of spectral_spatial have stride 1, but {output.task!r} has"
+                    f" {output.stride}; leave the stride out"
+                )
+        width, dropout = settings.width, settings.dropout
+        inputs = (spec.n_bands, *(width,) * (settings.spectral_layers - 1))
+        self.stem = nn.ModuleList(SpectralLayer(inside, width) for inside in inputs)
+        self.stem_dropout = nn.Dropout2d(dropout)
+        self.body = nn.ModuleList(
+            SpatialBlock(width, kernel=settings.kernel, dilation=d, dropout=dropout)
+            for d in settings.dilations
         )
-        self.body = nn.Sequential(
-            *(
-                SpatialBlock(width, kernel=settings.kernel, dilation=d, dropout=settings.dropout)
-                for d in dilations
-            )
-        )
-        self.tasks = [task.name for task in tasks]
-        self.dropout = nn.Dropout(settings.dropout)
+        self.context = settings.context
+        self.head_dropout = nn.Dropout(dropout)
+        seen = width * (2 + len(settings.context))
         self.heads = nn.ModuleDict(
-            {head_name(task.name): nn.Conv2d(2 * width, task.channels, 1) for task in tasks}
+            {head_name(task.name): nn.Conv2d(seen, task.channels, 1) for task in spec.tasks}
         )
-        self.reach = sum(d * (settings.kernel // 2) for d in dilations)
+        self.tasks = tuple(task.name for task in spec.tasks)
+        spatial = sum(d * (settings.kernel // 2) for d in settings.dilations)
+        self.reach = spatial + max(settings.context, default=1) // 2
         """One-sided receptive field in pixels."""
 
     def forward(self, x: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Return each task's raw numbers; features of invalid pixels are 0 (``mask`` 0)."""
-        spectral = self.stem(x) * mask
-        spatial = self.body(spectral)
-        features = self.dropout(torch.cat([spectral, spatial], dim=1))
-        return {name: self.heads[head_name(name)](features) for name in self.tasks}
+        """Map ``(batch, band, y, x)`` to each task's raw numbers; ``mask``: 1 = valid."""
+        for i, layer in enumerate(self.stem):
+            x = layer(x if i == 0 else self.stem_dropout(x), mask)
+        spectral = x
+        for block in self.body:
+            x = block(x, mask)
+        features = [spectral, x, *window_means(x, mask, self.context)]
+        shared = self.head_dropout(torch.cat(features, dim=1))
+        return {name: self.heads[head_name(name)](shared) for name in self.tasks}
+
+
+def window_means(x: Tensor, mask: Tensor, sides: Sequence[int]) -> list[Tensor]:
+    """Return the mean over the valid pixels of a square window round each pixel, for each side.
+
+    Parameters
+    ----------
+    x : Tensor
+        ``(batch, channel, y, x)``, 0 where invalid.
+    mask : Tensor
+        ``(batch, 1, y, x)``: 1 = valid.
+    sides : sequence of int
+        Odd sides of the windows.
+
+    Returns
+    -------
+    list of Tensor
+        Of the shape of ``x``; 0 where a window holds no valid pixel.
+    """
+    return [_box(x, side) / _box(mask, side).clamp(min=_LEAST_SHARE) for side in sides]
+
+
+def _box(x: Tensor, side: int) -> Tensor:
+    """Sum of a window over its area, pixels beyond the edge counting 0; one axis at a time."""
+    half = side // 2
+    x = functional.avg_pool2d(x, (side, 1), stride=1, padding=(half, 0))
+    return functional.avg_pool2d(x, (1, side), stride=1, padding=(0, half))

@@ -1,0 +1,72 @@
+import io
+import logging
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+onnxruntime = pytest.importorskip("onnxruntime")
+
+CASES = [
+    pytest.param({"preset": "tiny", "patch": 32}, id="tiny-32"),
+    pytest.param(
+        {"widths": (8, 8, 8, 16), "decoder_width": 8, "attention": (1, 2, 4, 8), "patch": 128},
+        id="every-level-128",
+    ),
+    pytest.param({"architecture": "spectral_spatial", "context": (5, 15)}, id="spectral_spatial"),
+]
+
+
+def to_session(network, *, side):
+    """Export with dynamic batch, height and width and open the graph on one thread."""
+    step = network.alignment
+    image = torch.randn(2, 5, side + step, side + 3 * step)
+    axes = {0: "batch", 2: "height", 3: "width"}
+    graph = io.BytesIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's and onnxscript's own making
+        program = torch.onnx.export(
+            network,
+            (image, torch.ones_like(image[:, :1])),
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+            input_names=["image", "valid"],
+            output_names=[output.name for output in network.outputs],
+            dynamic_shapes=(axes, axes),
+        )
+    program.save(graph)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        graph.getvalue(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", CASES)
+def test_the_exported_graph_gives_the_same_on_shapes_that_it_was_not_exported_at(
+    make_network, options
+):
+    network = make_network("cover", "height", "salience", **options)
+    side, step = network.spec.patch, network.alignment
+    session = to_session(network, side=side)
+    for batch, rows, cols, share in (
+        (1, side, side, 1.1),
+        (3, side, side + step, 0.5),
+        (1, side + 5 * step, side + 2 * step, 0.9),
+        (2, 2 * side, side + step, 0.0),
+        (1, side + step, side + 3 * step, 0.02),
+    ):
+        image = 100 + 50 * torch.randn(batch, 5, rows, cols)
+        valid = (torch.rand(batch, 1, rows, cols) < share).float()
+        image[valid.expand_as(image) == 0] = float("nan")
+        with torch.no_grad():
+            expected = network(image, valid)
+        got = session.run(None, {"image": image.numpy(), "valid": valid.numpy()})
+        for output, a, b in zip(network.outputs, expected, got, strict=True):
+            scale = 6.0 if output.task == "height" else 1.0
+            assert np.abs(a.numpy() - b).max() <= 2e-5 * scale, (output.name, batch, rows, cols)
