@@ -130,7 +130,6 @@ class BundleFields(_Record):
     def _check(self) -> Self:
         _check_outputs(self.tasks, self.outputs)
         steps = {
-            "patch": self.patch,
             "tile.trim": self.tile.trim,
             "tile.ramp": self.tile.ramp,
             "tile.max_tile": self.tile.max_tile,

@@ -75,7 +75,7 @@ def compose(model: onnx.ModelProto, feed: Feed, taps: list[Tap], *, n_bands: int
     """
     parts = _Parts()
     inner = onnx.compose.add_prefix(model, _PREFIX).graph
-    _feed(parts, feed)
+    _feed(parts, feed, n_bands=n_bands)
     parts.nodes += inner.node
     for tap in taps:
         _tap(parts, tap)
@@ -102,7 +102,7 @@ class _Parts:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
 
-    def add(self, operator: str, inputs: list[str], output: str, **attributes: int) -> str:
+    def add(self, operator: str, inputs: list[str], output: str, **attributes: float) -> str:
         self.nodes.append(
             helper.make_node(operator, inputs, [output], name=f"{output}:{operator}", **attributes)
         )
@@ -116,16 +116,21 @@ class _Parts:
         return self.constant(name, np.array(value, dtype=np.float32))
 
 
-def _feed(parts: _Parts, feed: Feed) -> None:
+def _feed(parts: _Parts, feed: Feed, *, n_bands: int) -> None:
     value = IMAGE
-    # Subtracting first costs the same as x * a + b and keeps the digits of large stored values.
-    if feed.mean is not None:
-        mean = parts.constant("mean", feed.mean.reshape(1, -1, 1, 1))
-        value = parts.add("Sub", [value, mean], "centred")
-    if feed.std is not None:
-        inverse = (1 / feed.std.astype(np.float64)).astype(np.float32)
-        factor = parts.constant("inverse_std", inverse.reshape(1, -1, 1, 1))
-        value = parts.add("Mul", [value, factor], "normalised")
+    if feed.mean is not None or feed.std is not None:
+        # BatchNormalization takes one pass over the image, Sub and Mul take two: 8 against 25 ms
+        # beside 67 ms of a 19 kMAC network on 256 x 256 x 128 (1 thread).
+        zeros, ones = np.zeros(n_bands, dtype=np.float32), np.ones(n_bands, dtype=np.float32)
+        std = ones if feed.std is None else feed.std
+        statistics = {
+            "inverse_std": (1 / std.astype(np.float64)).astype(np.float32),
+            "zeros": zeros,
+            "mean": zeros if feed.mean is None else feed.mean,
+            "ones": ones,
+        }
+        names = [parts.constant(name, array) for name, array in statistics.items()]
+        value = parts.add("BatchNormalization", [IMAGE, *names], "normalised", epsilon=0.0)
     shown = parts.add("Greater", [VALID, parts.scalar("half", _HALF)], "shown")
     zero = parts.scalar("zero", 0.0)
     parts.add("Where", [shown, value, zero], f"{_PREFIX}{feed.image}")

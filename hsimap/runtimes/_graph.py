@@ -37,7 +37,8 @@ def load_graph(data: bytes, *, where: str) -> onnx.ModelProto:
     Raises
     ------
     BundleError
-        If it is no ONNX, holds operators of other domains, loops, external data or NaN weights.
+        If it is no ONNX, holds operators of other domains, loops, external data or NaN weights, or
+        takes anything but float32.
     """
     try:
         model = onnx.load_model_from_string(data)
@@ -46,6 +47,7 @@ def load_graph(data: bytes, *, where: str) -> onnx.ModelProto:
     if not model.graph.output:
         raise BundleError(f"{where} is no ONNX network: its graph has no output")
     _refuse_external(model, where=where)
+    _refuse_inputs(model.graph, where=where)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     _refuse_operators(model, where=where)
@@ -53,6 +55,17 @@ def load_graph(data: bytes, *, where: str) -> onnx.ModelProto:
         if tensor.data_type in _FLOATS and np.isnan(numpy_helper.to_array(tensor)).any():
             raise BundleError(f"{where}: the weights {tensor.name!r} hold NaN")
     return model
+
+
+def _refuse_inputs(graph: onnx.GraphProto, *, where: str) -> None:
+    constants = {tensor.name for tensor in graph.initializer}
+    for value in graph.input:
+        kind = value.type.tensor_type.elem_type
+        if value.name not in constants and kind != TensorProto.FLOAT:
+            raise BundleError(
+                f"{where}: input {value.name!r} is {TensorProto.DataType.Name(kind)}; export the"
+                f" network with float32"
+            )
 
 
 def _refuse_operators(model: onnx.ModelProto, *, where: str) -> None:

@@ -120,12 +120,13 @@ def open_session(graph: bytes, *, device: str, threads: int, where: str) -> ort.
     options.use_deterministic_compute = True
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    providers = [(_CUDA, _CUDA_OPTIONS), _CPU] if wants_gpu else [_CPU]
+    built_in = wants_gpu and _CUDA in ort.get_available_providers()
+    providers = [(_CUDA, _CUDA_OPTIONS), _CPU] if built_in else [_CPU]
     ort.set_default_logger_severity(_FATAL)
-    quiet = contextlib.redirect_stdout(io.StringIO()) if wants_gpu else contextlib.nullcontext()
+    quiet = contextlib.redirect_stdout(io.StringIO()) if built_in else contextlib.nullcontext()
     try:
         with quiet:  # both print what they miss
-            if wants_gpu:
+            if built_in:
                 ort.preload_dlls()
             session = ort.InferenceSession(graph, options, providers=providers)
     except ERRORS as error:

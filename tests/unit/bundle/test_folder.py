@@ -177,7 +177,7 @@ def test_an_onnx_only_bundle(tmp_path: Path, fields: Fields) -> None:
         ({}, {"code.py": b""}, "code.py"),
         ({"network": None}, {WEIGHTS: b""}, "go together"),
         ({}, {ONNX: b""}, "go together"),
-        ({"patch": 17}, {WEIGHTS: b""}, "no multiple"),
+        ({"alignment": 3}, {WEIGHTS: b""}, "no multiple"),
     ],
 )
 def test_contents_that_do_not_go_together_are_refused_before_anything_is_written(

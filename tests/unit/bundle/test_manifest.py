@@ -92,7 +92,7 @@ STD = {"task": "height", "kind": "continuous", "channels": 1, "role": "std"}
         ({"outputs": [{**COVER, "role": "value"}, HEIGHT]}, "role probability, got value"),
         ({"outputs": [COVER, {**HEIGHT, "stride": 3}]}, "no multiple of stride 3"),
         ({"tasks": [{"name": "height", "kind": "continuous"}] * 2}, "task names must differ"),
-        ({"patch": 18}, "patch 18 is no multiple of alignment 4"),
+        ({"patch": 0}, "patch"),
         ({"tile": {"trim": 3, "ramp": 4, "max_tile": 256}}, "tile.trim 3"),
         ({"tile": {"trim": 4, "ramp": 3, "max_tile": 256}}, "tile.ramp 3"),
         ({"tile": {"trim": 4, "ramp": 4, "max_tile": 255}}, "tile.max_tile 255"),
