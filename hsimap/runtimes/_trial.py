@@ -133,7 +133,7 @@ class Trial:
         The unit is the span of the output. A warning is given above 1 %.
         """
         step = self._contract.alignment
-        side = round_up(max(2 * reach + 3 * step, self._contract.patch), step)
+        side = round_up(max(4 * (reach + step), self._contract.patch), step)
         if side > _REACH_SIDE:
             return None
         share = measure_reach(
