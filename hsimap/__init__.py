@@ -8,12 +8,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from hsimap._version import __version__
+
 if TYPE_CHECKING:
     from hsimap.bundle import Bundle
     from hsimap.mapping import predict
     from hsimap.scenes import Scene, open_scene
 
-__version__ = "0.1.0"
 _HOME: Final = {
     "Bundle": "hsimap.bundle",
     "Scene": "hsimap.scenes",

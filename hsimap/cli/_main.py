@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-import hsimap
+from hsimap._version import __version__
 from hsimap.cli import _config, _import, _inspect, _predict, _sample, _train, _verify
 from hsimap.errors import HsimapError
 
@@ -60,7 +60,7 @@ class Terminated(BaseException):
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"hsimap {hsimap.__version__}")
+        typer.echo(f"hsimap {__version__}")
         raise typer.Exit
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-import hsimap
+from hsimap._version import __version__
 from hsimap.errors import OutputExistsError, StorageError
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.mapping.commit import finalise, read_finished
@@ -199,7 +199,7 @@ def _identity(
     """Return what makes two runs the same, as plain JSON data."""
     tiles = plan.tiles
     identity = {
-        "hsimap": hsimap.__version__,
+        "hsimap": __version__,
         "model": bundle.digest,
         "scene": scene.fingerprint(),
         "tiles": {"tile": tiles.kept, "trim": tiles.trim, "ramp": tiles.ramp},

@@ -14,7 +14,7 @@ import rasterio.shutil
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-import hsimap
+from hsimap._version import __version__
 from hsimap.errors import StorageError, VerificationError
 from hsimap.geometry import Window
 from hsimap.products._layer import BLOCK, Layer
@@ -109,7 +109,7 @@ def _write_plain(path: Path, layer: Layer, read: ReadWindow) -> None:
 
 
 def _describe(file: Any, layer: Layer) -> None:  # noqa: ANN401  # rasterio has no types
-    file.update_tags(TIFFTAG_SOFTWARE=f"hsimap {hsimap.__version__}", **dict(layer.tags))
+    file.update_tags(TIFFTAG_SOFTWARE=f"hsimap {__version__}", **dict(layer.tags))
     n = len(layer.bands)
     if layer.kind == "classes":
         palette = {label.code: _rgba(label.color) for label in layer.task.classes}
