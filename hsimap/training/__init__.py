@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hsimap.training._balancing import FixedBalance, UncertaintyBalance
 from hsimap.training._batches import Batch, load_batch
-from hsimap.training._finish import result_of, score_test
+from hsimap.training._finish import git_commit, result_of, score_test
 from hsimap.training._folds import FoldView, LabelledScene
 from hsimap.training._losses import absolute_error, cross_entropy
 from hsimap.training._scenes import RecipeScenes, open_recipe
 from hsimap.training._train import train
-from hsimap.training._validation import predict_fold, selection_score
+from hsimap.training._validation import predict_fold, selection_score, whole_targets
 
 __all__ = [
     "Batch",
@@ -20,6 +20,7 @@ __all__ = [
     "UncertaintyBalance",
     "absolute_error",
     "cross_entropy",
+    "git_commit",
     "load_batch",
     "open_recipe",
     "predict_fold",
@@ -27,4 +28,5 @@ __all__ = [
     "score_test",
     "selection_score",
     "train",
+    "whole_targets",
 ]
