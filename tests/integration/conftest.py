@@ -80,7 +80,7 @@ def expected_maps(values, valid):
 
 def save_toy(path, *, wavelengths=WAVELENGTHS, name="toy"):
     tasks = (CLASSES, VALUES, SALIENCY, COARSE)
-    outputs = tuple(main_output(task) for task in tasks[:3]) + (main_output(COARSE, stride=2),)
+    outputs = (*map(main_output, tasks[:3]), main_output(COARSE, stride=2))
     fields = {
         "name": name,
         "description": "a toy",

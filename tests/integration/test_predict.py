@@ -260,7 +260,7 @@ def test_the_one_model_that_fits_is_chosen_and_several_are_listed(
     make_bundle(models / "first", name="first")
     assert choose_model(scene, folder=models).manifest.name == "first"
     make_bundle(models / "second", name="second")
-    with pytest.raises(hsimap.errors.UsageError, match="2 models fit line: .*first.*second"):
+    with pytest.raises(hsimap.errors.UsageError, match=r"2 models fit line: .*first.*second"):
         choose_model(scene, folder=models)
 
 

@@ -1,0 +1,191 @@
+"""The command line on files: exit codes, one line an error, what is printed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import rasterio
+
+
+@pytest.fixture
+def hsimap(tmp_path):
+    def call(*args, **env):
+        command = [sys.executable, "-m", "hsimap", *map(str, args)]
+        environment = {**os.environ, **env}
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+        )
+
+    return call
+
+
+@pytest.fixture
+def line(tmp_path, write_scene):
+    write_scene(tmp_path / "line.tif")
+    return tmp_path / "line.tif"
+
+
+def told(ran):
+    """The one line that an error is."""
+    lines = [x for x in ran.stderr.splitlines() if x.startswith("hsimap: error: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in ran.stderr
+    return lines[0]
+
+
+def test_predict_maps_says_where_and_is_idle_the_second_time(hsimap, line, toy_bundle, tmp_path):
+    args = ("predict", line, "--model", toy_bundle.path, "--out", "maps")
+    first = hsimap(*args)
+    assert first.returncode == 0, first.stderr
+    assert "maps/line: 5 maps in" in first.stdout
+    second = hsimap(*args)
+    assert second.returncode == 0
+    assert "already complete" in second.stdout
+    verified = hsimap("verify", "maps/line")
+    assert verified.returncode == 0
+    assert "maps verified" in verified.stdout
+
+
+def test_json_and_dry_run_are_for_programs(hsimap, line, toy_bundle, tmp_path):
+    args = ("predict", line, "--model", toy_bundle.path, "--out", "maps", "--json")
+    plan = json.loads(hsimap(*args, "--dry-run").stdout)
+    assert plan["height"], plan["width"] == (70, 90)
+    assert plan["estimated_seconds"] >= 0
+    assert not (tmp_path / "maps").exists()
+    report = json.loads(hsimap(*args, "--probabilities", "none").stdout)
+    assert len(report["maps"]) == 4
+    assert report["already_complete"] is False
+
+
+def test_the_short_form_finds_the_model_that_fits(hsimap, line, toy_bundle, tmp_path):
+    shutil.copytree(toy_bundle.path, tmp_path / "models" / "toy")
+    ran = hsimap("predict", line, "--out", "maps", HSIMAP_MODEL="")
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_two_scenes_of_one_stem_get_two_folders(hsimap, line, toy_bundle, tmp_path):
+    (tmp_path / "b").mkdir()
+    shutil.copy(line, tmp_path / "b" / "line.tif")
+    ran = hsimap("predict", line, "b/line.tif", "--model", toy_bundle.path, "--out", "maps")
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "maps" / "line" / "manifest.json").exists()
+    assert (tmp_path / "maps" / "b" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "words"),
+    [
+        ("missing", 2, "there is no file"),
+        ("truncated", 10, "bytes and its header states"),
+        ("bands", 11, "no wavelengths to match"),
+        ("wavelengths", 11, "no good band within"),
+        ("damaged", 12, ""),
+        ("unwritable", 20, "cannot write to"),
+        ("memory", 21, "needs about"),
+        ("size", 2, "--memory must be a size"),
+        ("cuda", 21, ""),
+        ("other run", 23, "--overwrite"),
+    ],
+)
+def test_bad_input_is_one_line_with_its_exit_code(
+    hsimap, line, toy_bundle, make_bundle, tmp_path, case, code, words
+):
+    model, scene, out, extra = toy_bundle.path, line, "maps", ()
+    if case == "missing":
+        scene = tmp_path / "none.tif"
+    elif case == "truncated":
+        scene = tmp_path / "x.img"
+        scene.write_bytes(b"\0" * 10)
+        scene.with_suffix(".hdr").write_text(
+            "ENVI\nsamples = 3\nlines = 3\nbands = 2\ndata type = 2\ninterleave = bsq\n"
+        )
+    elif case == "bands":
+        scene = tmp_path / "three.tif"
+        with rasterio.open(
+            scene, "w", driver="GTiff", dtype="int16", count=3, height=9, width=9, crs="EPSG:32633",
+            transform=rasterio.transform.from_origin(0, 0, 1, 1),
+        ) as file:  # fmt: skip
+            file.write(np.ones((3, 9, 9), np.int16))
+    elif case == "wavelengths":
+        model = make_bundle(tmp_path / "swir", wavelengths=(450.0, 550.0, 650.0, 1650.0)).path
+    elif case == "damaged":
+        model = tmp_path / "damaged"
+        shutil.copytree(toy_bundle.path, model)
+        graph = bytearray((model / "network.onnx").read_bytes())
+        graph[100] ^= 1
+        (model / "network.onnx").write_bytes(graph)
+    elif case == "unwritable":
+        (tmp_path / "file").touch()
+        out = "file/maps"
+    elif case == "other run":
+        hsimap("predict", line, "--model", model, "--out", out, "--tile", "16")
+    extra = {
+        "memory": ("--memory", "1MiB"),
+        "size": ("--memory", "much"),
+        "cuda": ("--device", "cuda"),
+    }
+    ran = hsimap("predict", scene, "--model", model, "--out", out, *extra.get(case, ()))
+    assert ran.returncode == code, ran.stderr
+    assert words in told(ran)
+
+
+def test_recipes_are_listed_and_a_misspelt_key_is_told(hsimap, tmp_path):
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "mine.yaml").write_text("name: mine\ndescription: my forest\n")
+    listed = hsimap("train")
+    assert listed.returncode == 0
+    assert "my forest" in listed.stdout
+    config = hsimap("config")
+    assert config.returncode == 0
+    (tmp_path / "r.yaml").write_text(config.stdout.replace("epochs:", "epoch:"))
+    ran = hsimap("train", "r.yaml")
+    assert ran.returncode == 2
+    assert "epochs" in told(ran)
+
+
+def test_inspect_tells_scenes_models_and_maps(hsimap, line, toy_bundle):
+    scene = json.loads(hsimap("inspect", line, "--json").stdout)
+    assert scene["wavelengths"] == "450 to 850 nm"
+    model = hsimap("inspect", toy_bundle.path)
+    assert "receptive field px" in model.stdout
+    hsimap("predict", line, "--model", toy_bundle.path, "--out", "maps")
+    maps = json.loads(hsimap("inspect", "maps/line", "--json").stdout)
+    assert "cover.tif" in maps["maps"]
+
+
+def test_usage_and_version(hsimap):
+    assert hsimap("--version").stdout.startswith("hsimap 0.")
+    assert hsimap("predict").returncode == 2
+    assert hsimap("nothing").returncode == 2
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_stopped_run_says_so_and_resumes_to_the_same_bytes(
+    hsimap, write_scene, toy_bundle, tmp_path, name, code
+):
+    write_scene(tmp_path / "large.tif", height=900, width=900)
+    args = ["predict", "large.tif", "--model", str(toy_bundle.path), "--tile", "16", "--out"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "hsimap", *args, "stopped"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    journal = tmp_path / "stopped" / "large" / ".hsimap-run" / "journal.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (journal.exists() and journal.stat().st_size):
+        time.sleep(0.02)
+    child.send_signal(getattr(signal, name))
+    _, stderr = child.communicate(timeout=60)
+    assert child.returncode == code, stderr
+    assert "run the same command again to resume" in stderr
+    assert not list((tmp_path / "stopped" / "large").glob("*.tif"))
+    assert hsimap(*args, "stopped").returncode == 0
+    assert hsimap(*args, "whole").returncode == 0
+    for path in (tmp_path / "whole" / "large").iterdir():
+        if path.name != "manifest.json":
+            assert path.read_bytes() == (tmp_path / "stopped" / "large" / path.name).read_bytes()
