@@ -99,23 +99,16 @@ def map_scene(
             _check_room(out, plan)
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
-            products = products_of(
-                bundle.manifest,
-                scene.grid,
-                probabilities=settings.probabilities,
-                tags=_tags(bundle, scene),
-            )
-            job = _Job(plan.tiles, products, run)
+            job = _Job(plan.tiles, _products(scene, bundle, settings), run)
             stack.callback(job.close)
-            job.compute(
-                Engine(
-                    plan.tiles,
-                    adapter,
-                    runtime=runtime,
-                    outputs=bundle.manifest.outputs,
-                    on_tile=job.tile_counter(progress),
-                )
+            engine = Engine(
+                plan.tiles,
+                adapter,
+                runtime=runtime,
+                outputs=bundle.manifest.outputs,
+                on_tile=job.tile_counter(progress),
             )
+            job.compute(engine)
             record = _record(scene, bundle, plan, identity=identity, notes=notes)
             finalise(out, run, job.stores, record=record, started=started)
     return MapReport(
@@ -228,13 +221,14 @@ def _record(
     }
 
 
-def _tags(bundle: Bundle, scene: Scene) -> dict[str, str]:
-    """Return the provenance that goes into each map; no clock, so that bytes repeat."""
-    return {
+def _products(scene: Scene, bundle: Bundle, settings: MapSettings) -> list[Product]:
+    """Return the maps; their tags are the provenance and hold no clock, so that bytes repeat."""
+    tags = {
         "HSIMAP_MODEL": bundle.manifest.name,
         "HSIMAP_MODEL_DIGEST": bundle.digest,
         "HSIMAP_SCENE": scene.name,
     }
+    return products_of(bundle.manifest, scene.grid, probabilities=settings.probabilities, tags=tags)
 
 
 def _make_folder(out: Path) -> None:

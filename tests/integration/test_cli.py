@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_bad_input_is_one_line_with_its_exit_code(
         scene = tmp_path / "three.tif"
         with rasterio.open(
             scene, "w", driver="GTiff", dtype="int16", count=3, height=9, width=9, crs="EPSG:32633",
-            transform=rasterio.transform.from_origin(0, 0, 1, 1),
+            transform=Affine(2, 0, 3e5, 0, -2, 6e6),
         ) as file:  # fmt: skip
             file.write(np.ones((3, 9, 9), np.int16))
     elif case == "wavelengths":
@@ -137,7 +138,10 @@ def test_bad_input_is_one_line_with_its_exit_code(
 
 def test_recipes_are_listed_and_a_misspelt_key_is_told(hsimap, tmp_path):
     (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines" / "mine.yaml").write_text("name: mine\ndescription: my forest\n")
+    (tmp_path / "pipelines" / "mine.yaml").write_text(
+        "name: mine\ndescription: my forest\nscenes:\n  - sample: {size: 64, seed: 1}\n"
+        "tasks: {mean_height: {kind: continuous}}\n"
+    )
     listed = hsimap("train")
     assert listed.returncode == 0
     assert "my forest" in listed.stdout

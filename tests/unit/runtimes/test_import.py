@@ -321,9 +321,9 @@ def test_the_graph_carries_no_name_of_the_user_s_machine(
     run: Import, user_network: onnx.ModelProto
 ) -> None:
     def sign(model: onnx.ModelProto) -> None:
-        model.doc_string = "/home/anna/secret"
-        model.graph.node[0].doc_string = "/home/anna/secret"
-        helper.set_model_props(model, {"path": "/home/anna/secret"})
+        model.doc_string = "/etc/anna/secret"
+        model.graph.node[0].doc_string = "/etc/anna/secret"
+        helper.set_model_props(model, {"path": "/etc/anna/secret"})
 
     bundle = run(model=_edit(user_network, sign))
     assert b"anna" not in (bundle.path / ONNX).read_bytes()
