@@ -100,10 +100,16 @@ class NetworkSettings(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        taiga = self.architecture == "taiga"
-        for field in _OF_SPECTRAL_SPATIAL if taiga else _OF_TAIGA:
+        mine: tuple[str, ...] = _OF_TAIGA
+        others: tuple[str, ...] = _OF_SPECTRAL_SPATIAL
+        if self.architecture == "spectral_spatial":
+            mine, others = others, mine
+        for field in others:
             if getattr(self, field) != type(self).model_fields[field].default:
-                raise ValueError(f"{field} is no setting of the architecture {self.architecture}")
+                raise ValueError(
+                    f"{field} is no setting of the architecture {self.architecture}, which has"
+                    f" {', '.join(mine)} and dropout"
+                )
         for side in (self.kernel, *self.context):
             if side % 2 == 0:
                 raise ValueError(f"kernel and context sides must be odd, got {side}")

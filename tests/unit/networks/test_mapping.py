@@ -3,6 +3,7 @@ import torch
 
 from hsimap.errors import UsageError
 from hsimap.networks import NormalisationSpec, build_network, report
+from hsimap.tasks import main_output
 
 ARCHITECTURES = ["taiga", "spectral_spatial"]
 
@@ -127,3 +128,13 @@ def test_the_report_counts_a_network_one_can_count_by_hand(make_spec):
     assert found.parameters == found.encoder_parameters + found.decoder_parameters
     assert found.macs_per_pixel == spectral + block + 8 * 3
     assert (found.reach, found.alignment) == (2, 1)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_task_may_have_the_name_of_a_method(make_spec, architecture):
+    spec = make_spec("density", architecture=architecture)
+    task = spec.tasks[0].model_copy(update={"name": "type"})
+    outputs = (main_output(task),)
+    renamed = {"tasks": (task,), "outputs": outputs, "scaling": {}}
+    network = build_network(spec.model_copy(update=renamed))
+    assert set(network.logits(*a_scene())) == {"type"}

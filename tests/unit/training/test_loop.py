@@ -63,7 +63,7 @@ def make_fit(folder, *, scene=None, **changes):
     found = measure([view], {t.name: (t.kind, t.channels) for t in TASKS}, patch=8)
     torch.manual_seed(0)
     spec = NetworkSpec(
-        settings=NetworkSettings(architecture="spectral_spatial", widths=(8,), dropout=0.2),
+        settings=NetworkSettings(architecture="spectral_spatial", width=8, dropout=0.2),
         n_bands=BANDS,
         patch=8,
         tasks=TASKS,
@@ -123,18 +123,33 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, monkeypatch, crash_a
     assert resumed.position.best_score == whole.position.best_score
 
 
-def test_sigint_saves_the_run_and_leaves_the_handlers_alone(tmp_path, monkeypatch):
-    before = signal.getsignal(signal.SIGINT)
-    fit = make_fit(tmp_path)
-    update = fit.average.update
-    monkeypatch.setattr(
-        fit.average, "update", lambda net: (signal.raise_signal(signal.SIGINT), update(net))[1]
-    )
-    with pytest.raises(KeyboardInterrupt):
-        fit.run(Log())
+class TerminatedError(Exception):
+    pass
+
+
+def terminate(number, frame):
+    raise TerminatedError
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, TerminatedError)]
+)
+def test_a_signal_acts_after_the_run_is_saved(tmp_path, monkeypatch, number, error):
+    old = signal.signal(signal.SIGTERM, terminate)
+    try:
+        before = signal.getsignal(number)
+        fit = make_fit(tmp_path)
+        update = fit.average.update
+        monkeypatch.setattr(
+            fit.average, "update", lambda net: (signal.raise_signal(number), update(net))[1]
+        )
+        with pytest.raises(error):
+            fit.run(Log())
+        assert signal.getsignal(number) is before
+    finally:
+        signal.signal(signal.SIGTERM, old)
     state, _ = load_checkpoint(tmp_path)
     assert (state["position"]["epoch"], state["position"]["step"]) == (0, 1)
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_labels_of_other_folds_change_nothing_that_is_trained(tmp_path):
