@@ -70,7 +70,7 @@ def _draw(ax: Any, layer: Layer, path: Path) -> None:  # noqa: ANN401  # matplot
     known = values.astype(np.float32)
     known[known == layer.nodata] = np.nan
     plane = known.max(axis=0) * layer.scale  # NaN where any band is nodata
-    low, high = (limit * layer.scale for limit in display_limits(path, layer))
+    low, high = display_limits(path, layer)
     colors = MAGMA if layer.kind == "probabilities" else VIRIDIS
     ramp = LinearSegmentedColormap.from_list(layer.name, list(colors)).with_extremes(bad=_NODATA)
     image = ax.imshow(plane, cmap=ramp, vmin=low, vmax=high, interpolation="nearest")

@@ -25,7 +25,7 @@ def write_qml(layer: Layer, limits: tuple[float, float]) -> bytes:
     layer : Layer
         The map.
     limits : tuple of float
-        Values that get the ramp's end colours; not used for classes.
+        Physical values that get the ramp's end colours; not used for classes.
     """
     root = ET.Element("qgis", version="3.22.0", styleCategories="Symbology")
     pipe = ET.SubElement(root, "pipe")
@@ -89,10 +89,10 @@ def _pseudocolor(pipe: ET.Element, layer: Layer, limits: tuple[float, float]) ->
     )
     colors = MAGMA if layer.kind == "probabilities" else VIRIDIS
     _ramp(shader, colors)
-    unit = "" if layer.task.unit in {"", "1"} or layer.scale != 1 else f" {layer.task.unit}"
+    unit = "" if layer.task.unit in {"", "1"} or layer.kind != "values" else f" {layer.task.unit}"
     for i, color in enumerate(colors):
         value = low + (high - low) * i / (len(colors) - 1)
-        shown = f"{value * layer.scale:.4g}{unit}"
+        shown = f"{value:.4g}{unit}"
         ET.SubElement(shader, "item", value=repr(value), label=shown, color=color, alpha="255")
 
 

@@ -67,9 +67,13 @@ def read_coarse(path: Path, *, side: int = _COARSE) -> NDArray[np.generic]:
 
 
 def display_limits(path: Path, layer: Layer) -> tuple[float, float]:
-    """Return what the colour ramp spans: the task's range, else the middle 96 % of the values."""
+    """Return what the colour ramp spans, in physical values, as QGIS applies a band's scale.
+
+    That is 0 to 1 for probabilities and saliency, a task's range where it has one, else the
+    middle 96 % of the values.
+    """
     if layer.kind != "values" or layer.task.kind == "saliency":
-        return 0.0, 1.0 / layer.scale
+        return 0.0, 1.0
     if layer.task.range is not None:
         return layer.task.range
     values = read_coarse(path)
