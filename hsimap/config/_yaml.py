@@ -60,7 +60,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if len(content) > MAX_BYTES:
         raise UsageError(f"{path} is larger than {MAX_BYTES} bytes, the limit for a YAML file")
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text: byte {error.start} is invalid") from None
     data = parse_yaml(text, source=str(path))

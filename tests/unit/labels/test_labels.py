@@ -17,6 +17,7 @@ from hsimap.geometry import Grid, Window
 from hsimap.labels import RasterLabels, StandRaster, open_labels, read_stands
 from hsimap.tasks import task_from_mapping
 
+CRS = rasterio.crs.CRS.from_epsg(32633)
 COVER = task_from_mapping("cover", {"kind": "categorical", "classes": {4: "tree", 2: "roof"}})
 HEIGHT = task_from_mapping("height", {"kind": "continuous", "unit": "m", "range": [0, 30]})
 WHOLE = Window(row=0, col=0, height=23, width=17)
@@ -117,6 +118,14 @@ def test_a_mask_marks_what_is_no_label(grid, write, tmp_path):
     name = write("b.tif", stored, mask=mask)
     found = open_labels(COVER, RasterLabels(raster=name), grid=grid, root=tmp_path).read(WHOLE)
     assert np.array_equal(found >= 0, mask)
+
+
+def test_what_is_masked_is_no_label_even_if_0_is_a_class(grid, write, tmp_path):
+    task = task_from_mapping("c", {"kind": "categorical", "classes": {0: "water", 1: "land"}})
+    stored = codes(grid, (0, 1, 9))
+    name = write("a.tif", stored, nodata=9)
+    found = open_labels(task, RasterLabels(raster=name), grid=grid, root=tmp_path).read(WHOLE)
+    assert np.array_equal(found, np.where(stored == 9, -1, stored.astype(int)))
 
 
 @pytest.mark.parametrize("place", [(0, 0), (22, 16), (11, 3)])
@@ -238,6 +247,25 @@ def test_one_crs_in_another_dialect_fits(grid, write, tmp_path):
     assert esri != grid.crs
     spec = RasterLabels(raster=write("a.tif", codes(grid)))
     open_labels(COVER, spec, grid=replace(grid, crs=esri), root=tmp_path)
+
+
+def test_the_code_of_a_crs_decides_where_texts_differ(grid, write, tmp_path):
+    like = rasterio.crs.CRS.from_proj4("+proj=utm +zone=33 +ellps=WGS84 +units=m")
+    assert like != CRS
+    spec = RasterLabels(raster=write("a.tif", codes(grid), crs=like))
+    assert open_labels(COVER, spec, grid=grid, root=tmp_path).notes == ()
+
+
+def test_a_crs_without_a_code_is_taken_as_equal_and_said(grid, write, tmp_path):
+    own = rasterio.crs.CRS.from_proj4("+proj=tmerc +lat_0=0 +lon_0=15.5 +x_0=500000 +units=m")
+    spec = RasterLabels(raster=write("a.tif", codes(grid), crs=own))
+    labels = open_labels(COVER, spec, grid=grid, root=tmp_path)
+    assert labels.notes == (
+        "the CRS of a.tif and of the scene are written differently; taken as equal",
+    )
+    spec = RasterLabels(raster=write("b.tif", codes(grid), crs="EPSG:4326"))
+    with pytest.raises(InputError, match="EPSG:4326"):
+        open_labels(COVER, spec, grid=replace(grid, crs=own.to_wkt()), root=tmp_path)
 
 
 # --- files ---------------------------------------------------------------------------------------
