@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from hsimap.streams import prefetch
 from hsimap.training._batches import Batch, disturb, load_batch
 from hsimap.training._checkpoints import save_checkpoint
+from hsimap.training._interruption import Interruption, StoppedError
 from hsimap.training._schedule import WeightAverage, rate_factor
 from hsimap.training._validation import score_views, selection_score
 
@@ -117,10 +116,13 @@ class Fit:
         self._saved = self._clock = time.monotonic()
 
     def run(self, log: RunLog) -> Position:
-        """Train until the last epoch or until the validation fold stops improving."""
+        """Train until the last epoch or until the validation fold stops improving.
+
+        A first SIGINT, SIGTERM or SIGHUP lets the step end, saves the run, and then acts.
+        """
         at, settings = self.position, self.settings
         self._clock = time.monotonic()
-        with interruption() as stop:
+        with Interruption() as stop:
             while at.epoch < settings.epochs and not at.finished:
                 losses = self._train_epoch(stop)
                 at.epoch, at.step = at.epoch + 1, 0
@@ -131,7 +133,7 @@ class Fit:
                 self._checkpoint(now=False)
         return at
 
-    def _train_epoch(self, stop: threading.Event) -> dict[str, float]:
+    def _train_epoch(self, stop: Interruption) -> dict[str, float]:
         """Take the epoch's remaining steps; return the mean loss of each task over them."""
         total: Tensor | None = None
         self.objective.train()
@@ -149,9 +151,9 @@ class Fit:
             self.average.update(self.objective.network)
             self.position.step += 1
             total = losses if total is None else total + losses
-            self._checkpoint(now=stop.is_set())
-            if stop.is_set():
-                raise KeyboardInterrupt
+            self._checkpoint(now=stop.asked)
+            if stop.asked:
+                raise StoppedError
         if total is None:
             return {}
         means = (total / (self.position.step - first)).tolist()
@@ -259,25 +261,3 @@ def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-@contextmanager
-def interruption() -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into an event; the second acts as it always did."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, _frame: object) -> None:
-        event.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -63,7 +63,7 @@ def test_the_bundle_tells_how_good_it_is_and_where_it_comes_from(bundle):
     metrics, told = loaded.manifest.metrics, loaded.manifest.provenance
     assert metrics["cover"]["overall_accuracy"] > 0.9
     assert metrics["depth"]["r2"] > 0.8
-    assert metrics["cover"]["standard_error"]["overall_accuracy"] > 0
+    assert metrics["depth"]["standard_error"]["r2"] > 0
     assert metrics["cover"]["by_stand"]["n"] > 3
     assert told["recipe"] == "small"
     assert 0 < told["foreign_share_of_training_windows"] < 1
@@ -170,6 +170,7 @@ def test_masked_context_trains_and_says_so(folder, truth, tmp_path):
     assert told["foreign_share_of_training_windows"] == 0
 
 
+@pytest.mark.slow
 def test_the_papers_network_trains_too(folder, truth, tmp_path):
     recipe = recipe_for(folder, patch=16, epochs=2)
     recipe = recipe.model_copy(

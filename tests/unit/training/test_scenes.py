@@ -1,0 +1,94 @@
+"""From a recipe to scenes: bands, units, labels, folds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scenefile import DEAD, WAVELENGTHS, recipe_for, write_labelled_scene
+
+from hsimap.errors import InputError, UsageError
+from hsimap.geometry import Window
+from hsimap.recipes import InputSettings
+from hsimap.training import open_recipe
+
+WHOLE = Window(row=0, col=0, height=48, width=56)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("scenes")
+
+
+@pytest.fixture(scope="module")
+def truth(folder):
+    return write_labelled_scene(folder)
+
+
+def with_input(recipe, **settings):
+    return recipe.model_copy(update={"input": InputSettings(**settings)}).at(recipe.root)
+
+
+def test_dead_bands_are_dropped_and_said(folder, truth):
+    with open_recipe(recipe_for(folder)) as opened:
+        assert opened.input.n_bands == 5
+        assert opened.input.wavelength_nm == WAVELENGTHS[:DEAD] + WAVELENGTHS[DEAD + 1 :]
+        assert opened.input.dtype == "int16"
+        assert any("5 of 6 bands are used" in note for note in opened.notes)
+        values, valid = opened.scenes[0].view(1).read(WHOLE)
+    assert np.array_equal(values, np.delete(truth["image"], DEAD, axis=0))
+    assert valid[:, 3:].all()
+    assert not valid[:, :3].any()
+
+
+def test_labels_and_folds_are_those_of_the_files(folder, truth):
+    with open_recipe(recipe_for(folder)) as opened:
+        for fold in (1, 2, 3):
+            targets = opened.scenes[0].view(fold).targets(WHOLE)
+            own = truth["folds"] == fold
+            assert np.array_equal(targets["cover"], np.where(own, truth["cover"], -1))
+            expected = np.where(own, truth["depth"], np.nan)
+            assert np.array_equal(targets["depth"], expected, equal_nan=True)
+        assert opened.scenes[0].block == 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "waves"),
+    [
+        ({"bands": "0:3"}, WAVELENGTHS[:3]),
+        ({"bad_bands": "0,5"}, (550.0, 650.0, 850.0)),
+        ({"wavelengths": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)}, (1.0, 2.0, 3.0, 5.0, 6.0)),
+    ],
+)
+def test_the_recipe_has_the_last_word_on_bands(folder, truth, settings, waves):
+    with open_recipe(with_input(recipe_for(folder), **settings)) as opened:
+        assert opened.input.wavelength_nm == waves
+
+
+def test_scale_and_nodata_of_the_recipe_win(folder, truth):
+    recipe = with_input(recipe_for(folder), scale=0.0001, nodata=-5)
+    with open_recipe(recipe) as opened:
+        assert (opened.input.scale, opened.input.nodata) == (0.0001, -5)
+        assert opened.input.n_bands == 6
+
+
+def test_wavelengths_of_the_wrong_number_are_refused(folder, truth):
+    with pytest.raises(UsageError, match=r"input\.wavelengths has 2 numbers, but .* has 6 bands"):
+        open_recipe(with_input(recipe_for(folder), wavelengths=(1.0, 2.0)))
+
+
+def test_no_band_left_is_refused(folder, truth):
+    with pytest.raises(InputError, match="no band of scene is left"):
+        open_recipe(with_input(recipe_for(folder), bands="3"))
+
+
+def test_a_scene_may_lack_a_task(folder, truth):
+    write_labelled_scene(folder, name="other", seed=1)
+    recipe = recipe_for(folder, names=("scene", "other"))
+    second = recipe.scenes[1].model_copy(
+        update={"labels": {"cover": recipe.scenes[1].labels["cover"]}}
+    )
+    recipe = recipe.model_copy(update={"scenes": (recipe.scenes[0], second)}).at(folder)
+    with open_recipe(recipe) as opened:
+        targets = opened.scenes[1].view(1).targets(WHOLE)
+        assert np.isnan(targets["depth"]).all()
+        assert (targets["cover"] >= 0).any()

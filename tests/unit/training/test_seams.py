@@ -1,0 +1,63 @@
+"""The seam measure is zero where it must be and the trim is the smallest that meets the bar."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+from small import ArraySource
+
+from hsimap.geometry import Window
+from hsimap.tasks import main_output, task_from_mapping
+from hsimap.training._seams import SEAM_BAR, crop_of, measure_seams
+
+DEPTH = task_from_mapping("depth", {"kind": "continuous", "unit": "m"})
+
+
+class Blur:
+    """A runtime that averages squares of 2 * reach + 1 pixels, zeros outside its input."""
+
+    def __init__(self, reach):
+        self.size = 2 * reach + 1
+
+    def describe(self):
+        return {}
+
+    def forward(self, image, valid):
+        blurred = uniform_filter(image * valid, (0, 0, self.size, self.size), mode="constant")
+        return {"depth": blurred.sum(axis=1, keepdims=True)}
+
+    def close(self):
+        pass
+
+
+def measure(reach, *, alignment=2):
+    rng = np.random.default_rng(0)
+    source = ArraySource(rng.normal(size=(2, 60, 70)), rng.random((60, 70)) < 0.95)
+    network = SimpleNamespace(
+        alignment=alignment,
+        reach=reach,
+        spec=SimpleNamespace(patch=16),
+        outputs=(main_output(DEPTH),),
+    )
+    return measure_seams(network, Blur(reach), source, Window(row=3, col=5, height=50, width=60))
+
+
+def test_a_pointwise_network_needs_no_trim():
+    seams = measure(0)
+    assert (seams.trim, seams.tried) == (0, {0: {"depth": 0.0}})
+
+
+def test_the_smallest_trim_that_meets_the_bar_is_taken():
+    seams = measure(5)
+    assert seams.trim == 6
+    assert sorted(seams.tried) == [0, 2, 4, 6]
+    errors = [seams.tried[trim]["depth"] for trim in sorted(seams.tried)]
+    assert min(errors[:-1]) > SEAM_BAR
+    assert errors[-1] < 1e-6
+    assert seams.ramp % 2 == 0
+
+
+def test_the_crop_is_central_and_bounded():
+    assert crop_of((1000, 100)) == Window(row=404, col=0, height=192, width=100)
