@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,19 +135,15 @@ def open_labels(task: Task, spec: RasterLabels, *, grid: Grid, root: Path) -> La
     reader = BandReader(
         root / spec.raster, spec.band, grid=grid, prefer=task.name, nodata=spec.nodata
     )
-    try:
+    with ExitStack() as undo:
+        undo.callback(reader.close)
         _check_nodata(task, reader)
-        declared = spec.scale is None
-        labels = Labels(
-            task,
-            reader,
-            scale=reader.scale if spec.scale is None else spec.scale,
-            offset=reader.offset if declared else 0.0,
-        )
+        scale, offset = reader.scale, reader.offset
+        if spec.scale is not None:
+            scale, offset = spec.scale, 0.0
+        labels = Labels(task, reader, scale=scale, offset=offset)
         labels.check()
-    except Exception:
-        reader.close()
-        raise
+        undo.pop_all()
     return labels
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -66,14 +67,13 @@ class BandReader:
         self.path = path
         self._file = _open(path)
         self._lock = threading.Lock()
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._file.close)
             self.notes = check_grid(path, self._file, grid)
             names = list(self._file.descriptions)
             chosen = prefer if band is None and prefer in names else band
             self.band = _band_number(path, chosen, names)
-        except Exception:
-            self._file.close()
-            raise
+            undo.pop_all()
         self.grid = grid
         declared = self._file.nodatavals[self.band - 1]
         self.nodata: float | None = declared if nodata is None else nodata

@@ -19,7 +19,15 @@ from hypothesis import strategies as st
 from hsimap.config import parse_yaml
 from hsimap.errors import StorageError, UsageError
 from hsimap.geometry import Grid
-from hsimap.labels import TEST, TRAIN, VALIDATION, RasterLabels, open_folds, open_labels
+from hsimap.labels import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    RasterLabels,
+    open_folds,
+    open_labels,
+    read_stands,
+)
 from hsimap.recipes import (
     Recipe,
     cache_folder,
@@ -436,6 +444,23 @@ def test_sample_scenes_take_the_generated_files(cache, generator):
     assert files.labels["mean_dbh"].raster == str(folder / "variables.tif")
     assert files.split.raster == str(folder / "split.tif")
     assert files.stands.raster == "own.tif"
+
+
+def test_generated_files_hold_what_the_demo_names(cache):
+    recipe = load_recipe(
+        PIPELINES / "boreal_demo.yaml", overrides=["scenes=[{sample: {size: 64, seed: 1}}]"]
+    )
+    (files,) = scene_files(recipe)
+    with rasterio.open(files.image) as scene:
+        grid = Grid(height=64, width=64, transform=scene.transform, crs=scene.crs.to_wkt())
+    stands = read_stands(files.stands, grid=grid, root=files.root)
+    folds = open_folds(files.split, grid=grid, root=files.root)
+    assert (folds[stands == 0] == 0).all()
+    for task in recipe.tasks_list():
+        labels = open_labels(task, files.labels[task.name], grid=grid, root=files.root)
+        values = labels.read(grid.window)
+        labels.close()
+        assert (np.isfinite(values) if values.dtype.kind == "f" else values >= 0).any()
 
 
 # --- the shipped recipes --------------------------------------------------------------------------
