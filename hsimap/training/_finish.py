@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import torch
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from hsimap.networks import MappingNetwork
     from hsimap.recipes import Recipe
@@ -138,7 +139,7 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
         | {"onnx_parity": {"tolerance": parity.tolerance, "worst": parity.worst}}
         | dict(trained.facts),
     )
-    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    weights = {name: _stored(value) for name, value in network.state_dict().items()}
     files = {"weights.safetensors": save_safetensors(weights), "network.onnx": onnx}
     return Bundle.save(out, fields, files, overwrite=overwrite)
 
@@ -175,6 +176,11 @@ def git_commit(folder: Path) -> str | None:
     if commit is None or git("ls-files", "--error-unmatch", __file__) is None:
         return None
     return f"{commit}+" if git("status", "--porcelain", "-uno") else commit
+
+
+def _stored(value: Tensor) -> Tensor:
+    value = value.detach().cpu().contiguous()
+    return value.float() if value.is_floating_point() else value
 
 
 def _scores(task: Task, found: Sequence[tuple[NDArray[Any], ...]]) -> dict[str, Any]:

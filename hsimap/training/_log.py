@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -22,7 +23,30 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-LOG: str = "log.jsonl"
+LOG: Final = "log.jsonl"
+
+
+class Log(Protocol):
+    """What the loop tells."""
+
+    def write(self, epoch: int, record: Mapping[str, Any]) -> None:
+        """Add one record of finished epochs."""
+
+    def show(self, epoch: int, note: str) -> None:
+        """Say how far the run is."""
+
+
+class SilentLog(AbstractContextManager["SilentLog"]):
+    """Tells nobody."""
+
+    def write(self, epoch: int, record: Mapping[str, Any]) -> None:
+        """Drop the record."""
+
+    def show(self, epoch: int, note: str) -> None:
+        """Say nothing."""
+
+    def __exit__(self, *_: object) -> None:
+        """Leave."""
 
 
 class RunLog:

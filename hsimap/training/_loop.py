@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hsimap.recipes import TrainingSettings
     from hsimap.training._folds import FoldView
-    from hsimap.training._log import RunLog
+    from hsimap.training._log import Log
     from hsimap.training._objective import Objective
     from hsimap.training._sampling import PatchSampler
 
@@ -115,7 +115,7 @@ class Fit:
         self.average = WeightAverage(objective.network, settings.average)
         self._saved = self._clock = time.monotonic()
 
-    def run(self, log: RunLog) -> Position:
+    def run(self, log: Log) -> Position:
         """Train until the last epoch or until the validation fold stops improving.
 
         A first SIGINT, SIGTERM or SIGHUP lets the step end, saves the run, and then acts.
@@ -183,7 +183,7 @@ class Fit:
             for batch in batches:
                 yield batch.to(self.fabric.device)
 
-    def _validate(self, log: RunLog) -> None:
+    def _validate(self, log: Log) -> None:
         """Score the averaged network on the validation fold; keep it if it is the best so far."""
         at, network = self.position, self.objective.network
         with self.average.swapped_in(network):
@@ -193,7 +193,8 @@ class Fit:
                 trim=network.spec.patch // 2,
                 device=self.fabric.device,
             )
-            score = selection_score(scores)
+            # Running statistics differ between processes; all must stop at the same epoch.
+            score = float(self.fabric.broadcast(selection_score(scores)))
             if score > at.best_score or not at.best:
                 at.best_score, at.best_epoch = score, at.epoch
                 at.best = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}

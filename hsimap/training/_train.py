@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ from hsimap.runtimes import keep_freed_memory
 from hsimap.training._build import build_objective, network_spec
 from hsimap.training._checkpoints import has_checkpoint, load_checkpoint, remove_checkpoints
 from hsimap.training._finish import Trained, save_bundle
-from hsimap.training._log import RunLog
+from hsimap.training._log import RunLog, SilentLog
 from hsimap.training._loop import Checkpoints, Fit, Material
 from hsimap.training._sampling import PatchSampler, SamplingRules
 from hsimap.training._scenes import open_recipe
@@ -26,10 +27,12 @@ from hsimap.training._statistics import TrainStatistics, measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from hsimap.geometry import Window
     from hsimap.recipes import Recipe, TrainingSettings
     from hsimap.training._folds import FoldView
+    from hsimap.training._log import Log
     from hsimap.training._scenes import RecipeScenes
 
 _LOG: Final = logging.getLogger(__name__)
@@ -87,29 +90,31 @@ def train(
     finished = _finished(recipe, out, overwrite=overwrite)
     if finished is not None:
         return finished
-    run.mkdir(parents=True, exist_ok=True)
-    with locked(run), open_recipe(recipe) as opened:
-        fabric = start_fabric(recipe.training)
+    fabric = start_fabric(recipe.training)
+    with ExitStack() as stack:
+        if fabric.is_global_zero:
+            run.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(run))
+            if overwrite and not resume:
+                remove_checkpoints(run)
+        opened = stack.enter_context(open_recipe(recipe))
         fit, found = prepare(fabric, recipe, opened, run)
-        if overwrite and not resume:
-            remove_checkpoints(run)
         notes = [*opened.notes, *_take_up(fit, recipe, resume=resume)]
-        for note in notes:
-            _LOG.warning(note)
-        settings = recipe.training
-        with RunLog(run, epochs=settings.epochs, done=fit.position.epoch, bar=progress) as log:
-            fit.run(log)
-        fit.objective.network.load_state_dict(fit.position.best)
-        trained = Trained(
-            network=fit.objective.network,
-            recipe=recipe,
-            opened=opened,
-            statistics=found,
-            facts=_facts(fit, opened, found),
-        )
-        bundle = save_bundle(out, trained, overwrite=overwrite)
-        remove_checkpoints(run)
-    return bundle
+        fabric.barrier()
+        fit.run(stack.enter_context(_open_log(fit, notes, bar=progress)))
+        if fabric.is_global_zero:
+            fit.objective.network.load_state_dict(fit.position.best)
+            trained = Trained(
+                network=fit.objective.network,
+                recipe=recipe,
+                opened=opened,
+                statistics=found,
+                facts=_facts(fit, opened, found),
+            )
+            save_bundle(out, trained, overwrite=overwrite)
+            remove_checkpoints(run)
+        fabric.barrier()
+    return Bundle.load(out)
 
 
 def start_fabric(settings: TrainingSettings) -> Fabric:
@@ -124,6 +129,11 @@ def start_fabric(settings: TrainingSettings) -> Fabric:
         raise ResourceError(
             f"the recipe asks for {settings.devices} CUDA device(s) and there are"
             f" {torch.cuda.device_count()}; set training.accelerator=auto or cpu"
+        )
+    if settings.batch < settings.devices:
+        raise UsageError(
+            f"training.batch {settings.batch} cannot be shared by {settings.devices} devices; give"
+            f" each at least one patch"
         )
     keep_freed_memory()
     torch.backends.cudnn.benchmark = False
@@ -233,6 +243,16 @@ def _take_up(fit: Fit, recipe: Recipe, *, resume: bool) -> tuple[str, ...]:
     return notes
 
 
+def _open_log(fit: Fit, notes: Sequence[str], *, bar: bool) -> AbstractContextManager[Log]:
+    """Open the log and say the notes; processes but the first are silent."""
+    if not fit.fabric.is_global_zero:
+        return SilentLog()
+    for note in notes:
+        _LOG.warning(note)
+    folder, epochs = fit.checkpoints.folder, fit.settings.epochs
+    return RunLog(folder, epochs=epochs, done=fit.position.epoch, bar=bar)
+
+
 def _facts(fit: Fit, opened: RecipeScenes, found: TrainStatistics) -> dict[str, Any]:
     share = foreign_share(fit)
     contexts = sorted({scene.context for scene in opened.scenes})
@@ -247,5 +267,6 @@ def _facts(fit: Fit, opened: RecipeScenes, found: TrainStatistics) -> dict[str, 
         "parameters": report(fit.objective.network).parameters,
         "seconds": round(fit.position.seconds, 1),
         "threads": torch.get_num_threads(),
+        "processes": fit.fabric.world_size,
         "device": str(fit.fabric.device),
     }

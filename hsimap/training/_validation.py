@@ -40,6 +40,7 @@ class LiveRuntime:
 
     def __init__(self, network: MappingNetwork, device: torch.device) -> None:
         self._network, self._device = network, device
+        self._dtype = next(network.parameters()).dtype
 
     def describe(self) -> dict[str, str]:
         """Return what computes."""
@@ -51,7 +52,9 @@ class LiveRuntime:
     ) -> dict[str, NDArray[np.float32]]:
         """Return each output of ``(batch, band, y, x)`` pixels as ``(batch, channel, y, x)``."""
         self._network.eval()
-        pixels, mask = (torch.from_numpy(a).to(self._device) for a in (image, valid))
+        pixels, mask = (
+            torch.from_numpy(array).to(self._device, self._dtype) for array in (image, valid)
+        )
         outputs = self._network(pixels, mask)
         names = [output.name for output in self._network.outputs]
         return {
