@@ -51,13 +51,13 @@ def window_pool(x: Tensor, mask: Tensor, *, block: int, n_blocks: int) -> tuple[
     """
     total = functional.avg_pool2d(x * mask, block)
     share = functional.avg_pool2d(mask, block)
-    highest = functional.max_pool2d(torch.where(mask > 0, x, torch.full_like(x, _NO_PIXEL)), block)
+    highest = functional.max_pool2d(torch.where(mask > 0, x, _NO_PIXEL), block)
     if n_blocks > 1:
         total = _inner(functional.avg_pool2d(total, n_blocks, stride=1), n_blocks)
         share = _inner(functional.avg_pool2d(share, n_blocks, stride=1), n_blocks)
         highest = _inner(functional.max_pool2d(highest, n_blocks, stride=1), n_blocks)
     average = total / share.clamp(min=_LEAST_SHARE)
-    return average, torch.where(share > 0, highest, torch.zeros_like(highest))
+    return average, torch.where(share > 0, highest, 0.0)
 
 
 def _inner(pooled: Tensor, n_blocks: int) -> Tensor:

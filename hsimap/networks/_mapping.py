@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hsimap.errors import UsageError
 from hsimap.geometry import alignment_of
@@ -54,15 +55,21 @@ class MappingNetwork(nn.Module):
             numbers = torch.tensor(values or (default,) * spec.n_bands, dtype=torch.float32)
             self.register_buffer(name, numbers.view(1, -1, 1, 1))
 
-    def normalise(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Return network values; whatever an invalid pixel held, it is 0, as is a NaN anywhere."""
+    def mask(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return 1 where a pixel is valid and each of its bands is a finite number, else 0."""
+        # A sum is not finite if a term is not. As a convolution it takes ONNX Runtime a tenth of
+        # the time of a ReduceSum over the channels, which was a fifth of a forward of `tiny`.
+        total = functional.conv2d(image, torch.ones_like(self.mean))
+        return ((valid > 0) & total.isfinite()).to(image.dtype)
+
+    def normalise(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Return network values: 0 where ``mask`` is 0, whatever the pixel held."""
         mode = self.spec.normalisation.mode
         if mode == "l2":
             image = image / (image.square().sum(dim=1, keepdim=True) + _LEAST_NORM).sqrt()
         elif mode != "none":
-            image = (image - self.mean) / self.std
-        image = torch.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
-        return torch.where(valid > 0, image, torch.zeros_like(image))
+            image = (image - self.mean) * (1 / self.std)
+        return torch.where(mask > 0, image, 0.0)
 
     def logits(self, image: Tensor, valid: Tensor) -> dict[str, Tensor]:
         """Return what the losses are taken of.
@@ -89,8 +96,8 @@ class MappingNetwork(nn.Module):
         """
         if not torch.compiler.is_compiling():
             self._check_sides(image)
-        mask = (valid > 0).to(image.dtype)
-        raw: dict[str, Tensor] = self.backbone(self.normalise(image, valid), mask)
+        mask = self.mask(image, valid)
+        raw: dict[str, Tensor] = self.backbone(self.normalise(image, mask), mask)
         return raw
 
     def forward(self, image: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
