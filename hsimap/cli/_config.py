@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+from hsimap.cli._options import Data, Overrides
+
+EXAMPLES: Final = """
+hsimap config > my_recipe.yaml
+hsimap config pipelines/berlin_hymap.yaml --set training.epochs=5"""
 
 
 def run(
     recipe: Annotated[
-        Path | None, typer.Argument(help="YAML recipe; without one, an example is shown.")
+        Path | None,
+        typer.Argument(help="A recipe; without one, an example is shown.", metavar="RECIPE"),
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that the recipe's paths start from.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="E.g. training.epochs=5.")
-    ] = None,
+    data: Data = None,
+    overrides: Overrides = None,
 ) -> None:
-    """Print a recipe in full, every default filled in and every field explained.
-
-    Example: hsimap config > my_recipe.yaml
-    """
+    """Print a recipe with every default and what it means."""
     from hsimap.recipes import commented_recipe, load_recipe
 
     loaded = None

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from hsimap.cli._options import Overwrite
+
+EXAMPLES: Final = """
+hsimap import net.onnx --manifest net.yaml --out models/net"""
+
 
 def run(
-    network: Annotated[Path, typer.Argument(help="An ONNX file.")],
-    manifest: Annotated[Path, typer.Option(help="YAML: bands, tasks, outputs, alignment.")],
-    out: Annotated[Path, typer.Option(help="Model folder to write.")],
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing model folder.")] = False,
+    network: Annotated[Path, typer.Argument(help="An ONNX file.", metavar="NETWORK")],
+    manifest: Annotated[
+        Path,
+        typer.Option(help="YAML that names bands, tasks, outputs and alignment.", metavar="YAML"),
+    ],
+    out: Annotated[Path, typer.Option(help="Model folder to write.", metavar="DIR")],
+    overwrite: Overwrite = False,
 ) -> None:
-    """Take in a network that was trained elsewhere, so that it is mapped by this engine.
+    """Make a model folder of an ONNX network.
 
-    Example: hsimap import net.onnx --manifest net.yaml --out models/net
+    A network that was trained elsewhere is then mapped by this engine like any other.
     """
     from hsimap.runtimes import import_onnx
 

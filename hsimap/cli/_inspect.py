@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from hsimap.cli._options import Json
 
 if TYPE_CHECKING:
     from hsimap.bundle import Bundle
     from hsimap.scenes import Scene
 
+EXAMPLES: Final = """
+hsimap inspect line1.img            bands, wavelengths, size, place
+hsimap inspect models/boreal-demo   tasks, parameters, operations, receptive field
+hsimap inspect maps/line1 --json    what was mapped, with what"""
+
 
 def run(
-    path: Annotated[Path, typer.Argument(help="A raster, a model folder or a folder of maps.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    path: Annotated[
+        Path, typer.Argument(help="A raster, a model folder or a folder of maps.", metavar="PATH")
+    ],
+    as_json: Json = False,
 ) -> None:
-    """Say what a scene, a model or a folder of maps holds.
-
-    Example: hsimap inspect models/boreal-demo
-    """
+    """Say what a scene, a model or a folder of maps holds."""
     facts = _facts(path)
     if as_json:
         typer.echo(json.dumps(facts))

@@ -12,15 +12,16 @@ import typer
 
 from hsimap._version import __version__
 from hsimap.cli import _config, _import, _inspect, _predict, _sample, _train, _verify
-from hsimap.errors import HsimapError
+from hsimap.errors import HsimapError, ResourceError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
-_OUT_OF_MEMORY: Final = 21
-_STORAGE: Final = 20
+_USAGE: Final = UsageError.exit_code
+_OUT_OF_MEMORY: Final = ResourceError.exit_code
+_STORAGE: Final = StorageError.exit_code
 _BUG: Final = 70
 _DISK_ERRORS: Final = {
     errno.ENOSPC,
@@ -34,24 +35,32 @@ _DISK_ERRORS: Final = {
 app = typer.Typer(
     name="hsimap",
     help="Maps of many classes and variables from airborne hyperspectral scenes.",
-    epilog="Exit codes: 0 ok, 2 usage, 10 input, 11 scene and model, 12 model folder, 20 disk,"
-    " 21 memory or device, 22 locked, 23 output exists, 30 verification, 130 and 143 interrupted"
-    " (run again to resume), 70 bug.",
-    no_args_is_help=True,
+    epilog="""\b
+Start here:
+  hsimap sample forest                      write a simulated flight line
+  hsimap train                              list the recipes at hand
+  hsimap predict forest/scene.tif --out maps
+
+Exit codes: 0 ok, 2 usage, 10 input, 11 scene and model differ, 12 model folder, 20 disk,
+21 memory or device, 22 locked, 23 output exists, 30 verification, 70 bug, 130 and 143
+interrupted (the same command resumes).""",
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for _name, _module in (
-    ("train", _train),
-    ("predict", _predict),
-    ("inspect", _inspect),
-    ("verify", _verify),
-    ("import", _import),
-    ("sample", _sample),
-    ("config", _config),
-):
-    app.command(_name)(_module.run)
+VERBS: Final = {
+    "train": _train,
+    "predict": _predict,
+    "inspect": _inspect,
+    "verify": _verify,
+    "import": _import,
+    "sample": _sample,
+    "config": _config,
+}
+for _name, _module in VERBS.items():
+    _examples = _module.EXAMPLES.replace("\n", "\n  ")
+    app.command(_name, epilog=f"\b\nExamples:{_examples}")(_module.run)
 
 
 class Terminated(BaseException):
@@ -67,7 +76,8 @@ def _show_version(value: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     del version
@@ -84,24 +94,22 @@ def main() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _terminate)
-    sys.exit(_run())
+    sys.exit(run(sys.argv[1:]))
 
 
-def _run() -> int:
-    """Return the exit code of the command line."""
+def run(arguments: list[str]) -> int:
+    """Return the exit code of a command line; what went wrong is one line on standard error."""
     try:
-        app()
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 0
-        if code == INTERRUPTED:
-            _say("interrupted; run the same command again to resume")
-        return code
+        code = app(arguments or ["--help"], prog_name="hsimap", standalone_mode=False) or 0
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except Terminated:
-        _say("terminated; run the same command again to resume")
-        return TERMINATED
+        code = TERMINATED
     except Exception as error:  # noqa: BLE001  # the outermost line: the rest are bugs
         return _told(error)
-    return 0
+    if code in {INTERRUPTED, TERMINATED}:
+        _say("interrupted; run the same command again to resume")
+    return int(code)
 
 
 def _told(error: Exception) -> int:
@@ -109,6 +117,9 @@ def _told(error: Exception) -> int:
     if isinstance(error, HsimapError):
         _say(f"error: {error}")
         return error.exit_code
+    if isinstance(error, typer.TyperException):
+        _say(f"error: {error.format_message().rstrip('.')}; see hsimap {_verb(error)}--help")
+        return _USAGE
     if isinstance(error, MemoryError):
         _say("error: out of memory; lower --memory or --tile, or free some")
         return _OUT_OF_MEMORY
@@ -118,6 +129,13 @@ def _told(error: Exception) -> int:
     traceback.print_exception(error)
     _say("error: this is a bug; please report it with the lines above")
     return _BUG
+
+
+def _verb(error: typer.TyperException) -> str:
+    """Return the verb that was called wrongly and a space; nothing where none was called."""
+    context = getattr(error, "ctx", None)
+    name = getattr(context, "info_name", None)
+    return f"{name} " if name in VERBS else ""
 
 
 def _say(text: str) -> None:

@@ -6,10 +6,11 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from hsimap.cli._options import Json, Overwrite, Quiet
 from hsimap.cli._progress import parse_bytes, tile_progress
 
 if TYPE_CHECKING:
@@ -42,33 +43,58 @@ class Probabilities(StrEnum):
     NONE = "none"
 
 
+EXAMPLES: Final = """
+hsimap predict line1.tif --out maps
+hsimap predict line1.img line2.img --model models/boreal-demo --out maps
+hsimap predict line1.tif --out maps --memory 2GiB --probabilities none --dry-run"""
+
+
 def run(
-    scenes: Annotated[list[Path], typer.Argument(help="GeoTIFF, COG or ENVI rasters.")],
-    out: Annotated[Path, typer.Option(help="Folder; each scene gets one in it.")],
+    scenes: Annotated[
+        list[Path], typer.Argument(help="GeoTIFF, COG or ENVI rasters.", metavar="SCENE")
+    ],
+    out: Annotated[Path, typer.Option(help="Where each scene gets a folder.", metavar="DIR")],
     model: Annotated[
         Path | None,
-        typer.Option(help="Model folder. Default: $HSIMAP_MODEL, else what fits in ./models."),
+        typer.Option(
+            help="Model folder. Default: $HSIMAP_MODEL, else the one under ./models that fits.",
+            metavar="DIR",
+        ),
     ] = None,
-    runtime: Annotated[Runtime, typer.Option(help="What runs the network.")] = Runtime.AUTO,
-    device: Annotated[Device, typer.Option(help="Asked for and not got = error.")] = Device.AUTO,
-    threads: Annotated[int | None, typer.Option(help="Default: one a core.")] = None,
-    tile: Annotated[int | None, typer.Option(help="Kept side of a tile, px.")] = None,
-    trim: Annotated[int | None, typer.Option(help="Context cut off each side, px.")] = None,
-    ramp: Annotated[int | None, typer.Option(help="Cross-fade between tiles, px.")] = None,
-    memory: Annotated[str, typer.Option(help="Budget of the whole process.")] = "4GiB",
+    runtime: Annotated[
+        Runtime, typer.Option(help="What runs the network; auto: ONNX where the model has it.")
+    ] = Runtime.AUTO,
+    device: Annotated[
+        Device, typer.Option(help="Where; one that is asked for and absent is an error.")
+    ] = Device.AUTO,
+    threads: Annotated[int | None, typer.Option(help="Default: one a core.", min=1)] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Kept side of a tile, px. Default: by memory.", min=1)
+    ] = None,
+    trim: Annotated[
+        int | None,
+        typer.Option(help="Context cut off on each side, px. Default: the model's.", min=0),
+    ] = None,
+    ramp: Annotated[
+        int | None, typer.Option(help="Cross-fade between tiles, px. Default: the model's.", min=0)
+    ] = None,
+    memory: Annotated[
+        str, typer.Option(help="Budget of the whole process, as 800MiB.", metavar="SIZE")
+    ] = "4GiB",
     probabilities: Annotated[
-        Probabilities, typer.Option(help="A band a class, the highest, or none.")
+        Probabilities,
+        typer.Option(help="Of a class map: a band a class, the highest only, or none."),
     ] = Probabilities.ALL,
-    overwrite: Annotated[bool, typer.Option(help="Replace another run's maps.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Print plan, memory and time only.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line a scene.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, memory and time; write nothing.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Map scenes: a COG, a QGIS style and a legend for every variable of the model.
+    """Map scenes: a COG and a QGIS style for every variable.
 
     An interrupted run is resumed by the same command; a finished one is left as it is.
-
-    Example: hsimap predict line1.tif line2.img --model models/boreal-demo --out maps/
     """
     from hsimap.mapping import MapSettings, choose_model, map_scene, output_folders
     from hsimap.scenes import open_scene

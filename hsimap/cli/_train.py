@@ -2,51 +2,78 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-PIPELINES = Path("pipelines")
+from hsimap.cli._options import Data, Overrides, Overwrite, Quiet
+
+PIPELINES: Final = Path("pipelines")
+EXAMPLES: Final = """
+hsimap train                        list the recipes under ./pipelines
+hsimap train pipelines/berlin_hymap.yaml --data scenes --out models/berlin
+hsimap train my.yaml --set training.epochs=5 --set network.preset=tiny --seed 1"""
 
 
 def run(
     recipe: Annotated[
-        Path | None, typer.Argument(help="YAML recipe. Without one, those at hand are listed.")
+        Path | None,
+        typer.Argument(
+            help="YAML recipe; without one, those at hand are listed.", metavar="RECIPE"
+        ),
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that the recipe's paths start from.")
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Model folder. Default: models/<name>.", metavar="DIR")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Model folder. Default: models/<name>.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="E.g. training.epochs=5.")
+    overrides: Overrides = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same as --set training.seed=SEED.", min=0)
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = (
+        False
+    ),
     record: Annotated[
-        Path | None, typer.Option(help="Append the test-fold results to this JSON-lines file.")
+        Path | None,
+        typer.Option(
+            help="Append the results on the test fold to this JSON-lines file.", metavar="FILE"
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing model folder.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Train the multitask network of a recipe and write it as a model folder.
+    """Train the network of a recipe and write a model folder.
 
-    Example: hsimap train pipelines/berlin_hymap.yaml --data ~/hyperspectral --set training.seed=1
+    An interrupted run goes on with --resume and ends in the same weights.
     """
-    from hsimap.recipes import list_recipes, load_recipe
-
     if recipe is None:
-        found = list_recipes(PIPELINES)
-        for path, name, description in found:
-            typer.echo(f"{path!s:36} {name:18} {description}")
-        if not found:
-            typer.echo(f"there are no recipes under {PIPELINES}; name one")
+        _list_recipes()
         return
-    loaded = load_recipe(recipe, overrides=overrides or (), data=data)
+    from hsimap.recipes import load_recipe
+
+    seeded = [] if seed is None else [f"training.seed={seed}"]
+    loaded = load_recipe(recipe, overrides=[*(overrides or ()), *seeded], data=data)
 
     from hsimap.evaluation import append_result
     from hsimap.training import result_of, train
 
-    bundle = train(loaded, out, resume=resume, overwrite=overwrite, progress=not quiet)
+    progress = sys.stderr.isatty() and not quiet
+    bundle = train(loaded, out, resume=resume, overwrite=overwrite, progress=progress)
     if record is not None:
         append_result(record, result_of(bundle))
     typer.echo(f"{bundle.path}: model {bundle.name}, digest {bundle.digest[:12]}")
+
+
+def _list_recipes() -> None:
+    from hsimap.recipes import list_recipes
+
+    found = list_recipes(PIPELINES)
+    width = max((len(str(path)) for path, _, _ in found), default=0)
+    for path, name, description in found:
+        typer.echo(f"{path!s:{width}}  {description or name}")
+    if not found:
+        typer.echo(
+            f"there are no recipes under ./{PIPELINES}; hsimap config prints one to start from"
+        )

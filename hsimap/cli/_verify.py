@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+EXAMPLES: Final = """
+hsimap verify maps/line1
+hsimap verify models/boreal-demo"""
+
 
 def run(
-    folder: Annotated[Path, typer.Argument(help="A model folder, or a folder of finished maps.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A model folder, or a folder of finished maps.", metavar="DIR")
+    ],
 ) -> None:
-    """Check every file of a folder against its manifest; exit 30 (maps) or 12 (model) if altered.
+    """Check every file of a folder against its manifest.
 
-    Example: hsimap verify maps/line1
+    Exit code 30 (maps) or 12 (model) if a file was altered.
     """
     from hsimap.products import is_map_folder, verify_folder
 

@@ -56,7 +56,7 @@ def test_predict_maps_says_where_and_is_idle_the_second_time(hsimap, line, toy_b
 def test_json_and_dry_run_are_for_programs(hsimap, line, toy_bundle, tmp_path):
     args = ("predict", line, "--model", toy_bundle.path, "--out", "maps", "--json")
     plan = json.loads(hsimap(*args, "--dry-run").stdout)
-    assert plan["height"], plan["width"] == (70, 90)
+    assert (plan["height"], plan["width"]) == (70, 90)
     assert plan["estimated_seconds"] >= 0
     assert not (tmp_path / "maps").exists()
     report = json.loads(hsimap(*args, "--probabilities", "none").stdout)
@@ -163,10 +163,9 @@ def test_inspect_tells_scenes_models_and_maps(hsimap, line, toy_bundle):
     assert "cover.tif" in maps["maps"]
 
 
-def test_usage_and_version(hsimap):
+def test_version_and_help(hsimap):
     assert hsimap("--version").stdout.startswith("hsimap 0.")
-    assert hsimap("predict").returncode == 2
-    assert hsimap("nothing").returncode == 2
+    assert hsimap().stdout.startswith("Usage: hsimap")
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
