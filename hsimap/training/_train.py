@@ -72,7 +72,8 @@ def train(
     Returns
     -------
     Bundle
-        One that is there already and stems from the same recipe is returned as it is.
+        One that is there already and stems from the same recipe is returned as it is. With
+        several devices only the first process returns; the others end here.
 
     Raises
     ------
@@ -114,6 +115,8 @@ def train(
             save_bundle(out, trained, overwrite=overwrite)
             remove_checkpoints(run)
         fabric.barrier()
+    if not fabric.is_global_zero:
+        raise SystemExit(0)
     return Bundle.load(out)
 
 
