@@ -91,7 +91,7 @@ def _create(path: Path, name: str, line: FlightLine) -> Any:  # noqa: ANN401  # 
         blockxsize=_TILE,
         blockysize=_TILE,
         compress="deflate",
-        zlevel=6,
+        zlevel=9,
         interleave="pixel",
         bigtiff="if_safer",
         **_LAYERS[name],

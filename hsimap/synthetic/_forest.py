@@ -26,10 +26,12 @@ SPECIES_CLUMPING: Final = np.array([0.60, 0.66, 0.90])
 _FOLIAGE: Final = np.array([0.17, 0.26, 0.17])
 """Leaf area index per m2/ha of basal area: spruce carries most foliage (Marklund 1988)."""
 _WOOD: Final = np.array([0.41, 0.39, 0.49])
-"""Basic density of wood, t/m3 (Repola 2006, Silva Fennica 40: pine 0.41, spruce 0.39, birch 0.48)."""
+"""Basic density of wood, t/m3 (Repola 2006, Silva Fennica 40)."""
 _FERTILITY_LIMITS: Final = (-0.75, 0.15, 0.95)
+_DRY: Final = 0.55
+"""Wetness, in standard deviations, above which soil is peat: about three stands in ten."""
 _SITE: Final = 11
-_ACROSS_PX: Final = 150.0
+_ACROSS_PX: Final = 110.0
 _AREA_PER_DBH2: Final = np.pi / 40_000.0
 """m2 per cm2 of diameter."""
 
@@ -67,7 +69,8 @@ class StandTable:
         The share of branches falls with height, from a third in young stands to a tenth.
         """
         stem = self.basal_area * self.mean_height * 0.47 * (self.shares @ _WOOD)
-        return stem * (1.1 + 0.9 / self.mean_height)
+        total: NDArray[np.float64] = stem * (1.1 + 0.9 / self.mean_height)
+        return total
 
     def classes(self) -> NDArray[np.uint8]:
         """``(3, stand)``: codes of the categorical variables, in the order of ``CLASS_TASKS``."""
@@ -85,14 +88,14 @@ def draw_stands(layout: StandLayout) -> StandTable:
     """Draw the variables of every stand of a layout."""
     seed, index = layout.seed, np.arange(len(layout.centre))
     region = smooth_noise(*layout.centre.T, step=_ACROSS_PX, keys=(seed, _SITE))
-    fertility = 0.55 * region + 0.85 * normal(seed, 12, index)
-    wet = 0.5 * smooth_noise(*layout.centre.T, step=_ACROSS_PX, keys=(seed, 13))
-    organic = wet + 0.87 * normal(seed, 14, index) - 0.2 * fertility > 0.52
+    fertility = 0.40 * region + 0.92 * normal(seed, 12, index)
+    wet = 0.4 * smooth_noise(*layout.centre.T, step=_ACROSS_PX, keys=(seed, 13))
+    organic = wet + 0.92 * normal(seed, 14, index) - 0.2 * fertility > _DRY
     shares = _species(fertility, organic, seed)
     height = _height(fertility, organic, seed)
     dbh = 1.14 * (height - 1.3) * np.exp(0.13 * normal(seed, 15, index)) * (1 + 1.2 / height)
     dbh = (dbh * (1.0 - 0.06 * shares[:, BIRCH])).clip(3.0, 36.0)
-    density = _density(dbh, fertility, seed)
+    density = _density(dbh, height, fertility=fertility, seed=seed)
     area = density * _AREA_PER_DBH2 * dbh**2
     foliage = area * (shares @ _FOLIAGE) * np.exp(0.10 * normal(seed, 16, index))
     foliage *= (1 + 0.09 * fertility.clip(-2, 2)) * (1.28 - 0.016 * height)
@@ -138,12 +141,19 @@ def _height(
 
 
 def _density(
-    dbh: NDArray[np.float64], fertility: NDArray[np.float64], seed: int
+    dbh: NDArray[np.float64],
+    height: NDArray[np.float64],
+    *,
+    fertility: NDArray[np.float64],
+    seed: int,
 ) -> NDArray[np.float64]:
-    """Stocking below the self-thinning limit N = c D^-1.605 (Reineke 1933)."""
+    """Stocking below the self-thinning limit N = c D^-1.605 (Reineke 1933).
+
+    The densest stands stay within TAIGA's maxima: 49.5 m2/ha and 285 t/ha.
+    """
     index = np.arange(dbh.size)
     stocking = 0.47 + 0.05 * fertility.clip(-2, 2) + 0.13 * normal(seed, 26, index)
     limit = 190_000.0 * dbh**-1.605
-    densest = 49.5 / (_AREA_PER_DBH2 * dbh**2)
     density: NDArray[np.float64] = (limit * stocking.clip(0.14, 0.92)).clip(120, 7800)
-    return np.minimum(density, densest)
+    most_area = np.minimum(49.5, 1080.0 / height)
+    return np.minimum(density, most_area / (_AREA_PER_DBH2 * dbh**2))

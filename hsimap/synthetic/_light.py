@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 MAX_SHADOW_M: Final = 32.0
 """Longest shadow: 30 m of tree at the lowest sun, 43 degrees high."""
-_BIAS_M: Final = 0.5
+_EVERY: Final = 24
+"""Steps of one cell before steps of two: crowns are wider than two cells."""
+_MIN_DEPTH_M: Final = 0.8
 _ROUGHNESS: Final = 0.30
 COMPONENTS: Final = (
     "pine", "spruce", "birch", "pine_shade", "spruce_shade", "birch_shade",
@@ -50,32 +52,37 @@ def sun_of(seed: int) -> Sun:
     return Sun(zenith=np.radians(zenith), azimuth=np.radians(azimuth))
 
 
-def blocked(height: NDArray[np.float32], sun: Sun) -> NDArray[np.bool_]:
-    """Return which cells of a surface lie in the shadow of another.
+def beam_through(canopy: Canopy, density: NDArray[np.float32], *, sun: Sun) -> NDArray[np.float32]:
+    """Return the share of sunlight that reaches a canopy surface through the crowns around.
 
     Parameters
     ----------
-    height : ndarray
-        ``(y, x) float32``, m, on cells of ``CELL_M``.
+    canopy : Canopy
+        Crowns fill the space from their base to the surface; light passes below them.
+    density : ndarray
+        ``(y, x) float32``: effective leaf area density of the crowns, m2/m3.
     sun : Sun
         Where the light comes from.
 
     Returns
     -------
     ndarray
-        ``(y, x) bool``: whether the way to the sun is cut, looking up to ``MAX_SHADOW_M``.
+        ``(y, x) float32``: exp(-0.5 x leaf area on the way), spherical leaf angles; the way is
+        followed for ``MAX_SHADOW_M`` along the ground.
     """
-    shade = np.zeros(height.shape, dtype=bool)
+    area = np.zeros(canopy.height.shape, dtype=np.float32)
     rise = CELL_M / np.tan(sun.zenith)
     up, right = sun.towards
-    top = float(height.max(initial=0.0))
-    for step in range(1, int(min(MAX_SHADOW_M, top / np.cos(sun.zenith)) / CELL_M) + 1):
-        if step > 24 and step % 2:  # noqa: PLR2004  # crowns are wider than two cells
+    farthest = min(MAX_SHADOW_M, float(canopy.height.max(initial=0.0)) * np.tan(sun.zenith))
+    for step in range(1, int(farthest / CELL_M) + 1):
+        if step > _EVERY and step % 2:
             continue
-        dy, dx = round(step * up), round(step * right)
-        here, there = _overlap(height.shape, dy, dx)
-        shade[here] |= height[there] > height[here] + step * rise + _BIAS_M
-    return shade
+        here, there = _overlap(area.shape, round(step * up), round(step * right))
+        ray = canopy.height[here] + np.float32(step * rise)
+        inside = (canopy.height[there] > ray) & (canopy.base[there] < ray)
+        area[here] += density[there] * inside * np.float32(2 if step > _EVERY else 1)
+    passed: NDArray[np.float32] = np.exp(area * np.float32(-0.5 * CELL_M / np.sin(sun.zenith)))
+    return passed
 
 
 def _overlap(
@@ -96,7 +103,8 @@ def facing(height: NDArray[np.float32], sun: Sun) -> NDArray[np.float32]:
     up, right = sun.towards
     cosine = np.cos(sun.zenith) - np.sin(sun.zenith) * (slope_y * up + slope_x * right)
     cosine /= np.sqrt(1 + slope_y**2 + slope_x**2)
-    return np.clip(cosine / np.cos(sun.zenith), 0, 1.5).astype(np.float32)
+    light: NDArray[np.float32] = np.clip(cosine / np.cos(sun.zenith), 0, 1.5).astype(np.float32)
+    return light
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +140,9 @@ def components(
     """
     crown = canopy.species >= 0
     gap = np.where(crown, np.exp(-0.5 * structure.crown_area * canopy.depth), 1.0)
-    beam = np.where(blocked(canopy.height, sun), np.exp(-0.38 * structure.crown_area), 1.0)
+    column = np.where(crown, structure.crown_area * canopy.depth, 0.0)
+    density = column / np.maximum(canopy.height - canopy.base, _MIN_DEPTH_M)
+    beam = beam_through(canopy, density.astype(np.float32), sun=sun)
     # Light that reaches the floor between the leaves of the crown above it.
     floor_beam = beam * np.where(crown, gap ** (1 / np.cos(sun.zenith)), 1.0)
     rough = np.exp(_ROUGHNESS * _cell_noise(window, seed) - _ROUGHNESS**2 / 2)
@@ -157,7 +167,8 @@ def field_share(mean: NDArray[np.float32], window: Window, seed: int) -> NDArray
     patch = smooth_noise(row, col, step=8.0, keys=(seed, 61))
     tuft = smooth_noise(row, col, step=1.6, keys=(seed, 62))
     logit = np.log(mean / (1 - mean)) + 0.75 * patch + 0.65 * tuft
-    return (1 / (1 + np.exp(-logit))).astype(np.float32)
+    share: NDArray[np.float32] = (1 / (1 + np.exp(-logit))).astype(np.float32)
+    return share
 
 
 def _cells(window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

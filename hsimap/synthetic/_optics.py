@@ -84,7 +84,8 @@ def leaf_albedo(
     absorption = absorption + 0.13 * wet * water[:, None] * bands(_WATER, nm) + dry
     absorption = absorption + brown[:, None] * np.exp(-(nm - 400) / _BROWN_SCALE_NM)
     passed = np.exp(-absorption)
-    return (1 - inside) * passed / (1 - inside * passed)
+    albedo: NDArray[np.float64] = (1 - inside) * passed / (1 - inside * passed)
+    return albedo
 
 
 def recollision_probability(

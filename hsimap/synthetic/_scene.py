@@ -126,9 +126,7 @@ def in_line(
     return inside & (rows > 0) & (rows < line.size) & (cols > 0) & (cols < line.size)
 
 
-def _weights(
-    line: FlightLine, window: Window, stand_map: NDArray[np.int32]
-) -> NDArray[np.float32]:
+def _weights(line: FlightLine, window: Window, stand_map: NDArray[np.int32]) -> NDArray[np.float32]:
     trees = trees_of(line.layout, line.stands, window=window, stand_map=stand_map)
     table = np.stack(
         [
@@ -162,9 +160,12 @@ def _reflectance(
     order = np.argsort(index.ravel(), kind="stable")
     ends = np.bincount(index.ravel()).cumsum()
     image = np.empty((mixed.shape[0], N_BANDS), dtype=np.float32)
+    air = haze(line.seed).astype(np.float32)
     for k, pixels in enumerate(np.split(order, ends[:-1])):
-        image[pixels] = mixed[pixels] @ spectra[k]
-    image += haze(line.seed).astype(np.float32)
+        total = np.zeros((pixels.size, N_BANDS), dtype=np.float32)
+        for share, spectrum in zip(mixed[pixels].T, spectra[k], strict=True):
+            total += share[:, None] * spectrum  # no BLAS: its bits change with threads
+        image[pixels] = total + air
     return image.reshape(window.height, window.width, N_BANDS)
 
 

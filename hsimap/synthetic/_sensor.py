@@ -39,7 +39,8 @@ def irradiance(window: Window, *, size: int, seed: int) -> NDArray[np.float32]:
     cloud = 0.025 * smooth_noise(rows, cols, step=140.0, keys=(seed, 81))
     across = (cols + 0.5) / size - 0.5
     tilt = 0.10 + 0.03 * float(normal(seed, 82))
-    return (1 + cloud + tilt * across + 0.12 * across**2).astype(np.float32)
+    light: NDArray[np.float32] = 1 + cloud + tilt * across + 0.12 * across**2
+    return light.astype(np.float32)
 
 
 def residual_gain(seed: int) -> NDArray[np.float64]:
@@ -56,9 +57,9 @@ def residual_gain(seed: int) -> NDArray[np.float64]:
 
 def haze(seed: int) -> NDArray[np.float64]:
     """Return reflectance of air left in the signal, ``(band,)``: Rayleigh-like, below 0.005."""
-    left: NDArray[np.float64] = 0.003 * np.exp(0.3 * float(normal(seed, 84))) * (
-        WAVELENGTH_NM / 400
-    ) ** -3.5
+    left: NDArray[np.float64] = (
+        0.003 * np.exp(0.3 * float(normal(seed, 84))) * (WAVELENGTH_NM / 400) ** -3.5
+    )
     return left
 
 
@@ -69,9 +70,7 @@ def noise_floor() -> NDArray[np.float64]:
     return red
 
 
-def digitise(
-    reflectance: NDArray[np.float32], *, seed: int, window: Window
-) -> NDArray[np.int16]:
+def digitise(reflectance: NDArray[np.float32], *, seed: int, window: Window) -> NDArray[np.int16]:
     """Add sensor noise and round to stored units.
 
     Parameters

@@ -71,15 +71,16 @@ def stand_spectra(stands: StandTable, index: NDArray[np.int64], seed: int) -> ND
     for k in range(3):
         area = stands.leaf_area_index[index] / cover
         p = recollision_probability(area, area * SPECIES_CLUMPING[k])
-        crowns = []
-        for vigour in (1.0, 1.0 + _VIGOUR):
-            albedo = leaf_albedo(k, chlorophyll=green * vigour, water=water, brown=brown)
-            leaves = crown_reflectance(albedo, p, upward=_UPWARD[k])
-            bark = _BARK[k] * np.exp(0.25 * normal(seed, 75, k, index))[:, None]
-            crowns.append((1 - bark) * leaves + bark * 0.6 * _bark_spectrum(k))
-        spectra[:, k] = crowns[0]
-        spectra[:, 3 + k] = crowns[0] * (sky + 0.24 * albedo**2)
-        spectra[:, 6 + k] = crowns[1] - crowns[0]
+        bark = _BARK[k] * np.exp(0.25 * normal(seed, 75, k, index))[:, None]
+        usual, vigorous = (
+            leaf_albedo(k, chlorophyll=green * vigour, water=water, brown=brown)
+            for vigour in (1.0, 1.0 + _VIGOUR)
+        )
+        leaves = crown_reflectance(usual, p, upward=_UPWARD[k])
+        change = crown_reflectance(vigorous, p, upward=_UPWARD[k]) - leaves
+        spectra[:, k] = (1 - bark) * leaves + bark * 0.6 * _bark_spectrum(k)
+        spectra[:, 3 + k] = spectra[:, k] * (sky + 0.24 * usual**2)
+        spectra[:, 6 + k] = (1 - bark) * change
     floor = _floors(fertility, organic, index=index, seed=seed)
     spectra[:, 9:11] = floor
     spectra[:, 11:13] = floor * (sky + 0.20 * _CANOPY_GLOW)
@@ -87,7 +88,11 @@ def stand_spectra(stands: StandTable, index: NDArray[np.int64], seed: int) -> ND
 
 
 def _floors(
-    fertility: NDArray[np.float64], organic: NDArray[np.bool_], *, index: NDArray[np.int64], seed: int
+    fertility: NDArray[np.float64],
+    organic: NDArray[np.bool_],
+    *,
+    index: NDArray[np.int64],
+    seed: int,
 ) -> NDArray[np.float64]:
     """Return the spectra of field and ground layer, ``(n, 2, band)``."""
     library = floor_spectra()

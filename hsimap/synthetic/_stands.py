@@ -1,4 +1,4 @@
-"""Where stands lie: warped Voronoi cells around a jittered lattice, some joined with a neighbour."""
+"""Where stands lie: warped Voronoi cells around a jittered lattice, some joined in pairs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hsimap.synthetic._random import smooth_noise, uniform
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SPACING_PX: Final = 44.0
-"""Mean distance of the Voronoi seeds: 31 m, so that small scenes hold enough stands."""
+SPACING_PX: Final = 38.0
+"""Mean distance of the Voronoi seeds: 27 m, so that small scenes hold enough stands."""
 _JITTER: Final = 0.42
 _JOINED: Final = 0.3
 _WARPS: Final = ((36.0, 3.0), (9.0, 0.7))
@@ -66,4 +66,5 @@ class StandLayout:
                 for i, axis in enumerate(bent)
             ]
         _, nearest = self.tree.query(np.stack(bent, axis=-1))
-        return self.stand[nearest]
+        stands: NDArray[np.int32] = self.stand[nearest]
+        return stands

@@ -57,6 +57,8 @@ class Canopy:
 
     height: NDArray[np.float32]
     """m; 0 on the ground."""
+    base: NDArray[np.float32]
+    """Where the crown on top begins, m; 0 on the ground."""
     species: NDArray[np.int8]
     """Of the tree on top; -1 on the ground."""
     depth: NDArray[np.float32]
@@ -161,8 +163,11 @@ def canopy_of(trees: Trees, window: Window) -> Canopy:
     on = owner >= 0
     species = np.where(on, trees.species[owner], -1).astype(np.int8)
     tone = np.where(on, trees.tone[owner], 0.0).astype(np.float32)
+    clear = trees.height * (1 - _CROWN_LENGTH[trees.species])
+    base = np.where(on, np.minimum(clear[owner], 0.9 * height), 0.0).astype(np.float32)
     return Canopy(
         height=height.reshape(shape),
+        base=base.reshape(shape),
         species=species.reshape(shape),
         depth=depth.reshape(shape),
         tone=tone.reshape(shape),
