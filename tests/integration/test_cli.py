@@ -1,27 +1,35 @@
 """The command line on files: exit codes, one line an error, what is printed."""
 
+import contextlib
+import io
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 
+from hsimap.cli._main import run
+from hsimap.mapping.journal import locked
+
 
 @pytest.fixture
-def hsimap(tmp_path):
-    def call(*args, **env):
-        command = [sys.executable, "-m", "hsimap", *map(str, args)]
-        environment = {**os.environ, **env}
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
-        )
+def hsimap(tmp_path, monkeypatch):
+    """Call the command line in this process, in an empty folder, as a program would see it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HSIMAP_MODEL", raising=False)
+
+    def call(*arguments):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run([str(argument) for argument in arguments])
+        return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
     return call
 
@@ -66,17 +74,89 @@ def test_json_and_dry_run_are_for_programs(hsimap, line, toy_bundle, tmp_path):
 
 def test_the_short_form_finds_the_model_that_fits(hsimap, line, toy_bundle, tmp_path):
     shutil.copytree(toy_bundle.path, tmp_path / "models" / "toy")
-    ran = hsimap("predict", line, "--out", "maps", HSIMAP_MODEL="")
+    ran = hsimap("predict", line, "--out", "maps")
     assert ran.returncode == 0, ran.stderr
+    shutil.copytree(toy_bundle.path, tmp_path / "models" / "twin")
+    several = hsimap("predict", line, "--out", "maps")
+    assert several.returncode == 2
+    assert "models/toy, models/twin" in told(several)
 
 
-def test_two_scenes_of_one_stem_get_two_folders(hsimap, line, toy_bundle, tmp_path):
-    (tmp_path / "b").mkdir()
-    shutil.copy(line, tmp_path / "b" / "line.tif")
-    ran = hsimap("predict", line, "b/line.tif", "--model", toy_bundle.path, "--out", "maps")
+def test_the_model_of_the_environment_is_taken(hsimap, line, toy_bundle, monkeypatch):
+    monkeypatch.setenv("HSIMAP_MODEL", str(toy_bundle.path))
+    assert hsimap("predict", line, "--out", "maps").returncode == 0
+
+
+def test_a_scene_without_crs_is_mapped_and_said(hsimap, write_scene, toy_bundle, tmp_path):
+    write_scene(tmp_path / "line.tif", crs=None)
+    ran = hsimap("predict", "line.tif", "--model", toy_bundle.path, "--out", "maps")
     assert ran.returncode == 0, ran.stderr
-    assert (tmp_path / "maps" / "line" / "manifest.json").exists()
-    assert (tmp_path / "maps" / "b" / "manifest.json").exists()
+    assert "note: line.tif has no CRS" in ran.stderr
+
+
+def test_a_folder_in_use_is_refused(hsimap, line, toy_bundle, tmp_path):
+    (tmp_path / "maps" / "line").mkdir(parents=True)
+    with locked(tmp_path / "maps" / "line"):
+        ran = hsimap("predict", line, "--model", toy_bundle.path, "--out", "maps")
+    assert ran.returncode == 22
+    assert "maps/line" in told(ran)
+
+
+def test_an_altered_map_is_found(hsimap, line, toy_bundle, tmp_path):
+    hsimap("predict", line, "--model", toy_bundle.path, "--out", "maps")
+    path = tmp_path / "maps" / "line" / "cover.tif"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    ran = hsimap("verify", "maps/line")
+    assert ran.returncode == 30
+    assert "cover.tif" in told(ran)
+
+
+@pytest.fixture
+def recipe(line, tmp_path):
+    """A recipe of one class map, whose labels hold the code 9, which the recipe does not name."""
+    with rasterio.open(line) as scene:
+        profile = {**scene.profile, "count": 1, "dtype": "uint8", "nodata": None}
+    with rasterio.open(tmp_path / "labels.tif", "w", **profile) as file:
+        file.write(np.full((1, profile["height"], profile["width"]), 9, np.uint8))
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "name: r\nscenes:\n  - image: line.tif\n    labels: {cover: {raster: labels.tif}}\n"
+        "    split: {blocks: {size: 16, buffer: 2}}\n"
+        "tasks: {cover: {kind: categorical, classes: {1: a, 2: b}}}\n"
+    )
+    return path
+
+
+def test_a_class_code_outside_the_recipe_is_told(hsimap, recipe):
+    ran = hsimap("train", recipe, "--out", "model")
+    assert ran.returncode == 10
+    assert "9" in told(ran)
+    assert "labels.tif" in told(ran)
+
+
+def test_train_hands_over_its_options_and_records_the_result(
+    hsimap, recipe, toy_bundle, tmp_path, monkeypatch
+):
+    calls = []
+
+    def train(recipe, out, **options):
+        calls.append((recipe, out, options))
+        return toy_bundle
+
+    monkeypatch.setattr("hsimap.training.train", train)
+    monkeypatch.setattr("hsimap.training.result_of", lambda bundle: {"model": bundle.name})
+    ran = hsimap(
+        "train", recipe, "--out", "m", "--set", "training.epochs=5", "--set", "training.seed=1",
+        "--seed", 7, "--resume", "--record", "results/r.jsonl",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    [(asked, out, options)] = calls
+    assert (asked.training.epochs, asked.training.seed, str(out)) == (5, 7, "m")
+    assert options == {"resume": True, "overwrite": False, "progress": False}
+    assert json.loads((tmp_path / "results" / "r.jsonl").read_text()) == {"model": "toy"}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +231,9 @@ def test_recipes_are_listed_and_a_misspelt_key_is_told(hsimap, tmp_path):
     ran = hsimap("train", "r.yaml")
     assert ran.returncode == 2
     assert "epochs" in told(ran)
+    ran = hsimap("train", "r.yaml", "--set", "training.sed=1")
+    assert ran.returncode == 2
+    assert "seed" in told(ran)
 
 
 def test_inspect_tells_scenes_models_and_maps(hsimap, line, toy_bundle):
@@ -172,7 +255,7 @@ def test_version_and_help(hsimap):
 def test_a_stopped_run_says_so_and_resumes_to_the_same_bytes(
     hsimap, write_scene, toy_bundle, tmp_path, name, code
 ):
-    write_scene(tmp_path / "large.tif", height=900, width=900)
+    write_scene(tmp_path / "large.tif", height=500, width=500)
     args = ["predict", "large.tif", "--model", str(toy_bundle.path), "--tile", "16", "--out"]
     child = subprocess.Popen(
         [sys.executable, "-m", "hsimap", *args, "stopped"],
@@ -181,7 +264,7 @@ def test_a_stopped_run_says_so_and_resumes_to_the_same_bytes(
     journal = tmp_path / "stopped" / "large" / ".hsimap-run" / "journal.jsonl"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (journal.exists() and journal.stat().st_size):
-        time.sleep(0.02)
+        time.sleep(0.005)
     child.send_signal(getattr(signal, name))
     _, stderr = child.communicate(timeout=60)
     assert child.returncode == code, stderr
