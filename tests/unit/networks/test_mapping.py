@@ -130,8 +130,8 @@ def test_the_report_counts_a_network_one_can_count_by_hand(make_spec):
     assert found.decoder_parameters == head
     assert found.encoder_parameters == spectral + 8 + block + 16
     assert found.parameters == found.encoder_parameters + found.decoder_parameters
-    test_of_the_bands = 5
-    assert found.macs_per_pixel == test_of_the_bands + spectral + block + 8 * 3
+    band_check = 5
+    assert found.macs_per_pixel == band_check + spectral + block + 8 * 3
     assert (found.reach, found.alignment) == (2, 1)
 
 
