@@ -77,7 +77,7 @@ def test_seeds_give_different_forests(block):
 
 
 def test_many_stems_make_a_fine_texture(block):
-    """Structure is in the texture: neighbours differ more, for their stand, where crowns are small."""
+    """Structure is in texture: neighbours differ more, for their stand, where crowns are small."""
     bright = np.log(block.image[..., NIR].astype(float) + 1)
     labelled = block.classes[0] > 0
     fine, stems = [], []
