@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,8 @@ from hsimap.evaluation import TaskScores, score_stands, score_task, square_block
 from hsimap.geometry import round_up
 from hsimap.labels import TEST
 from hsimap.runtimes import export_onnx
-from hsimap.training._seams import crop_of, measure_seams
+from hsimap.training._memory import activation_bytes
+from hsimap.training._seams import choose_crop, measure_seams
 from hsimap.training._validation import LiveRuntime, predict_fold, whole_targets
 
 if TYPE_CHECKING:
@@ -117,8 +119,9 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
     """
     network, recipe, opened = trained.network, trained.recipe, trained.opened
     device = next(network.parameters()).device
-    view = opened.scenes[0].view(TEST)
-    seams = measure_seams(network, LiveRuntime(network, device), view, crop_of(view.shape))
+    scene = opened.scenes[0]
+    crop = choose_crop(scene.source, scene.folds.shape)
+    seams = measure_seams(network, LiveRuntime(network, device), scene.source, crop)
     metrics = score_test(network, opened.scenes, trim=seams.trim, device=device)
     onnx, parity = export_onnx(network)
     fields = BundleFields(
@@ -141,6 +144,10 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
     )
     weights = {name: _stored(value) for name, value in network.state_dict().items()}
     files = {"weights.safetensors": save_safetensors(weights), "network.onnx": onnx}
+    with tempfile.TemporaryDirectory(prefix="hsimap-") as folder:
+        draft = Bundle.save(Path(folder) / "draft", fields, files)
+        needed = activation_bytes(draft)
+    fields = fields.model_copy(update={"activation_bytes_per_px": needed})
     return Bundle.save(out, fields, files, overwrite=overwrite)
 
 

@@ -101,13 +101,25 @@ def measure_seams(network: MappingNetwork, runtime: Runtime, source: Source, cro
     return Seams(trim=max(tried), ramp=ramp, tile=kept, tried=tried)
 
 
-def crop_of(shape: tuple[int, int], valid: NDArray[np.bool_] | None = None) -> Window:
-    """Return the central window of a scene, at most 192 pixels a side."""
-    del valid
+def choose_crop(source: Source, shape: tuple[int, ...]) -> Window:
+    """Return the window with the most valid pixels out of nine, at most 192 pixels a side.
+
+    Parameters
+    ----------
+    source : Source
+        Pixels.
+    shape : tuple of int
+        ``(height, width)`` of the scene, in pixels.
+    """
     height, width = (min(side, _CROP) for side in shape)
-    return Window(
-        row=(shape[0] - height) // 2, col=(shape[1] - width) // 2, height=height, width=width
-    )
+    candidates = [
+        Window(row=int(row), col=int(col), height=height, width=width)
+        for row in dict.fromkeys(np.linspace(0, shape[0] - height, 3).astype(int).tolist())
+        for col in dict.fromkeys(np.linspace(0, shape[1] - width, 3).astype(int).tolist())
+    ]
+    if len(candidates) == 1:
+        return candidates[0]
+    return max(candidates, key=lambda window: int(source.read(window)[1].sum()))
 
 
 def _trims(step: int, reach: int, *, least: int) -> Iterator[int]:

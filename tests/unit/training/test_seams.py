@@ -10,7 +10,7 @@ from small import ArraySource
 
 from hsimap.geometry import Window
 from hsimap.tasks import main_output, task_from_mapping
-from hsimap.training._seams import SEAM_BAR, crop_of, measure_seams
+from hsimap.training._seams import SEAM_BAR, choose_crop, measure_seams
 
 DEPTH = task_from_mapping("depth", {"kind": "continuous", "unit": "m"})
 
@@ -59,5 +59,13 @@ def test_the_smallest_trim_that_meets_the_bar_is_taken():
     assert seams.ramp % 2 == 0
 
 
-def test_the_crop_is_central_and_bounded():
-    assert crop_of((1000, 100)) == Window(row=404, col=0, height=192, width=100)
+def test_the_crop_is_where_most_pixels_are_valid():
+    valid = np.zeros((300, 500), dtype=bool)
+    valid[100:, 300:] = True
+    source = ArraySource(np.zeros((1, 300, 500)), valid)
+    assert choose_crop(source, (300, 500)) == Window(row=108, col=308, height=192, width=192)
+
+
+def test_a_small_scene_is_its_own_crop():
+    source = ArraySource(np.zeros((1, 30, 50)), np.ones((30, 50), dtype=bool))
+    assert choose_crop(source, (30, 50)) == Window(row=0, col=0, height=30, width=50)

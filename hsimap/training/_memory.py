@@ -1,0 +1,60 @@
+"""How much memory a forward takes, measured in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+from hsimap.geometry import round_up
+
+if TYPE_CHECKING:
+    from hsimap.bundle import Bundle
+
+_SIDES: Final = (128, 384)
+"""Sides in pixels; the difference of the two peaks leaves out what does not grow."""
+_PROGRAM: Final = """
+import resource, sys
+import numpy as np
+from hsimap.bundle import Bundle
+from hsimap.runtimes import open_runtime
+
+bundle = Bundle.load(sys.argv[1])
+runtime = open_runtime(bundle, device="cpu", threads=1)
+for side in map(int, sys.argv[2:]):
+    image = np.zeros((1, bundle.manifest.input.n_bands, side, side), dtype=np.float32)
+    runtime.forward(image, np.ones((1, 1, side, side), dtype=np.float32))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+_TIMEOUT: Final = 600.0
+
+
+def activation_bytes(bundle: Bundle) -> float | None:
+    """Measure the peak memory of a forward on the CPU beside its input.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        A saved bundle.
+
+    Returns
+    -------
+    float or None
+        Bytes per input pixel; None where the system does not tell, or the forward fails.
+    """
+    if sys.platform != "linux":
+        return None  # ru_maxrss is in KiB on Linux only
+    manifest = bundle.manifest
+    small, large = (round_up(max(side, manifest.patch), manifest.alignment) for side in _SIDES)
+    if large == small:
+        large *= 2
+    command = [sys.executable, "-c", _PROGRAM, str(bundle.path), str(small), str(large)]
+    try:
+        done = subprocess.run(  # noqa: S603  # our own interpreter and program
+            command, capture_output=True, text=True, timeout=_TIMEOUT, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    before, after = (int(line) * 1024 for line in done.stdout.split())
+    growth = (after - before) / (large**2 - small**2)
+    return max(growth - 4 * (manifest.input.n_bands + 1), 1.0)
