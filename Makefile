@@ -45,8 +45,10 @@ bench: $(STAMP)  ## the forests on the real scenes (HSIMAP_DATA) and on the demo
 results: $(STAMP)  ## train every recipe on three seeds and append to docs/results
 	benchmarks/results.sh
 
-docs: $(STAMP)  ## doctests and links of the pages under docs/
-	$(BIN)/python -m pytest -q tests/unit/test_docs.py
+docs: $(STAMP)  ## the pages as a site in build/site; every link and command in them checked
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m pytest -q tests/unit/test_docs.py tests/unit/test_repository.py
 
 gis:  ## open the products in a real QGIS, where there is one
 	@if /usr/bin/python3 -c 'import qgis.core' 2>/dev/null; then $(MAKE) --no-print-directory gis-run; \

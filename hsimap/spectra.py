@@ -94,9 +94,9 @@ def match_bands(model: Bands, scene: Bands, *, tolerance_nm: float | None = None
     if missing.size:
         first = int(missing[0])
         raise MismatchError(
-            f"the scene has no good band within {limit[first]:.2g} nm of {wanted[first]:g} nm, which"
-            f" the model needs ({missing.size} of its {model.n} bands are missing; the scene has"
-            f" {scene.n} bands, {_span(scene)}); use a model trained on this sensor's bands"
+            f"the scene has no good band within {limit[first]:.2g} nm of {wanted[first]:g} nm,"
+            f" which the model needs ({missing.size} of its {model.n} bands are missing; the scene"
+            f" has {scene.n} bands, {_span(scene)}); use a model trained on this sensor's bands"
         )
     if len(set(indices.tolist())) < len(indices):
         raise MismatchError(

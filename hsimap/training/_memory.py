@@ -22,7 +22,7 @@ from hsimap.runtimes import open_runtime
 bundle = Bundle.load(sys.argv[1])
 runtime = open_runtime(bundle, device="cpu", threads=1)
 for side in map(int, sys.argv[2:]):
-    image = np.zeros((1, bundle.manifest.input.n_bands, side, side), dtype=np.float32)
+    image = np.full((1, bundle.manifest.input.n_bands, side, side), 1.0, dtype=np.float32)
     runtime.forward(image, np.ones((1, 1, side, side), dtype=np.float32))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

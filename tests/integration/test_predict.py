@@ -183,6 +183,25 @@ def test_a_rotated_scene_maps_to_the_same_values_on_its_own_affine(
         np.testing.assert_allclose(profile["transform"], turned, rtol=1e-12)
 
 
+@pytest.mark.data
+def test_the_rotated_big_endian_flight_line_maps_like_its_north_up_twin(
+    data_folder, tmp_path, make_bundle
+):
+    folder = data_folder / "reader_formats"
+    twins = [open_scene(folder / name) for name in ("hymap_rotated.img", "hymap_berlin_int16.bil")]
+    picked = np.array(twins[0].bands.wavelength_nm)[[3, 20, 50, 90]]
+    bundle = make_bundle(tmp_path / "model", wavelengths=tuple(map(float, picked)))
+    reports = [
+        map_scene(scene, bundle, settings=SMALL, out=tmp_path / scene.name) for scene in twins
+    ]
+    turned = Affine.translation(383851.349, 5819308.225) @ Affine.rotation(30) @ Affine.scale(9, -9)
+    for stem in ("cover", "height", "cover_probability"):
+        (first, profile, *_), (second, *_) = (read(r.folder / f"{stem}.tif") for r in reports)
+        np.testing.assert_array_equal(first, second)
+        assert len(np.unique(first)) > 1
+        np.testing.assert_allclose(profile["transform"], turned, rtol=1e-9)
+
+
 def test_a_scene_without_crs_is_mapped_and_said(tmp_path, write_scene, toy_bundle):
     write_scene(tmp_path / "line.tif", crs=None)
     scene = open_scene(tmp_path / "line.tif")
