@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 _SIDES: Final = (128, 384)
 """Sides in pixels; the difference of the two peaks leaves out what does not grow."""
-_PROGRAM: Final = """
-import resource, sys
+_PROGRAM: Final = r"""
+import re, sys
+from pathlib import Path
 import numpy as np
 from hsimap.bundle import Bundle
 from hsimap.runtimes import open_runtime
@@ -22,9 +23,9 @@ from hsimap.runtimes import open_runtime
 bundle = Bundle.load(sys.argv[1])
 runtime = open_runtime(bundle, device="cpu", threads=1)
 for side in map(int, sys.argv[2:]):
-    image = np.full((1, bundle.manifest.input.n_bands, side, side), 1.0, dtype=np.float32)
+    image = np.full((1, bundle.manifest.input.n_bands, side, side), 1, dtype=np.float32)
     runtime.forward(image, np.ones((1, 1, side, side), dtype=np.float32))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
 """
 _TIMEOUT: Final = 600.0
 
@@ -43,7 +44,7 @@ def activation_bytes(bundle: Bundle) -> float | None:
         Bytes per input pixel; None where the system does not tell, or the forward fails.
     """
     if sys.platform != "linux":
-        return None  # ru_maxrss is in KiB on Linux only
+        return None  # VmHWM; ru_maxrss starts from the parent's memory, also on Linux
     manifest = bundle.manifest
     small, large = (round_up(max(side, manifest.patch), manifest.alignment) for side in _SIDES)
     if large == small:

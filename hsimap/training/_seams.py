@@ -12,7 +12,7 @@ from hsimap.mapping.engine import Engine
 from hsimap.mapping.tiling import TilePlan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -24,8 +24,6 @@ SEAM_BAR: Final = 0.01
 """Largest 99.9th percentile of |tiled - whole|, in standard deviations of the output."""
 _CROP: Final = 192
 """Side of the part of a scene that is mapped whole, in pixels."""
-_STEPS: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""Trims that are tried, in steps of the alignment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +31,9 @@ class Seams:
     """What was found for each trim that was tried."""
 
     trim: int
-    """The smallest trim that meets the bar, else the network's whole reach, in pixels."""
+    """The smallest trim that meets the bar, else the network's whole reach, in pixels. Errors are
+    taken to fall with the trim: between the last that failed and the first that met the bar, the
+    trims are halved."""
     ramp: int
     """Cross-fade that it was measured with, in pixels."""
     tile: int
@@ -93,12 +93,16 @@ def measure_seams(network: MappingNetwork, runtime: Runtime, source: Source, cro
 
     whole, valid = run(round_up(max(crop.height, crop.width), step), reach, 0)
     tried: dict[int, dict[str, float]] = {}
-    for trim in _trims(step, reach, least=(network.spec.patch - kept - ramp + 1) // 2):
+
+    def meets(trim: int) -> bool:
         tiled, _ = run(kept, trim, ramp)
         tried[trim] = {name: _error(tiled[name], whole[name], valid) for name in whole}
-        if max(tried[trim].values()) <= SEAM_BAR:
-            break
-    return Seams(trim=max(tried), ramp=ramp, tile=kept, tried=tried)
+        return max(tried[trim].values()) <= SEAM_BAR
+
+    trim = _smallest(meets, step=step, reach=reach)
+    if trim not in tried:
+        meets(trim)  # the whole reach: no trial decides, the figure is for the record
+    return Seams(trim=trim, ramp=ramp, tile=kept, tried=dict(sorted(tried.items())))
 
 
 def choose_crop(source: Source, shape: tuple[int, ...]) -> Window:
@@ -122,11 +126,15 @@ def choose_crop(source: Source, shape: tuple[int, ...]) -> Window:
     return max(candidates, key=lambda window: int(source.read(window)[1].sum()))
 
 
-def _trims(step: int, reach: int, *, least: int) -> Iterator[int]:
-    for n in _STEPS:
-        if least <= n * step < reach:
-            yield n * step
-    yield reach
+def _smallest(meets: Callable[[int], bool], *, step: int, reach: int) -> int:
+    """Double the trim until it meets the bar, then halve the gap; ``reach`` needs no trial."""
+    low, high = -step, 0
+    while high < reach and not meets(high):
+        low, high = high, min(2 * high or step, reach)
+    while high - low > step:
+        middle = low + (high - low) // 2 // step * step
+        low, high = (low, middle) if meets(middle) else (middle, high)
+    return high
 
 
 def _map(

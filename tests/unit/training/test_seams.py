@@ -5,12 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 from small import ArraySource
 
 from hsimap.geometry import Window
 from hsimap.tasks import main_output, task_from_mapping
-from hsimap.training._seams import SEAM_BAR, choose_crop, measure_seams
+from hsimap.training._seams import SEAM_BAR, _smallest, choose_crop, measure_seams
 
 DEPTH = task_from_mapping("depth", {"kind": "continuous", "unit": "m"})
 
@@ -32,12 +34,12 @@ class Blur:
         pass
 
 
-def measure(reach, *, alignment=2):
+def measure(reach, *, alignment=2, said=None):
     rng = np.random.default_rng(0)
     source = ArraySource(rng.normal(size=(2, 60, 70)), rng.random((60, 70)) < 0.95)
     network = SimpleNamespace(
         alignment=alignment,
-        reach=reach,
+        reach=reach if said is None else said,
         spec=SimpleNamespace(patch=16),
         outputs=(main_output(DEPTH),),
     )
@@ -49,14 +51,27 @@ def test_a_pointwise_network_needs_no_trim():
     assert (seams.trim, seams.tried) == (0, {0: {"depth": 0.0}})
 
 
-def test_the_smallest_trim_that_meets_the_bar_is_taken():
+def test_the_whole_reach_is_taken_where_nothing_less_meets_the_bar():
     seams = measure(5)
     assert seams.trim == 6
-    assert sorted(seams.tried) == [0, 2, 4, 6]
-    errors = [seams.tried[trim]["depth"] for trim in sorted(seams.tried)]
+    assert list(seams.tried) == [0, 2, 4, 6]
+    errors = [seams.tried[trim]["depth"] for trim in seams.tried]
     assert min(errors[:-1]) > SEAM_BAR
     assert errors[-1] < 1e-6
     assert seams.ramp % 2 == 0
+
+
+def test_the_smallest_trim_that_meets_the_bar_is_taken():
+    seams = measure(5, said=40)
+    assert seams.trim == 6
+    assert seams.tried[6]["depth"] < 1e-6
+    assert min(seams.tried[trim]["depth"] for trim in seams.tried if trim < 6) > SEAM_BAR
+
+
+@given(needed=st.integers(0, 30), reach=st.integers(0, 30), step=st.integers(1, 4))
+def test_the_search_finds_the_first_trim_that_meets_the_bar(needed, reach, step):
+    found = _smallest(lambda trim: trim >= needed * step, step=step, reach=reach * step)
+    assert found == min(needed, reach) * step
 
 
 def test_the_crop_is_where_most_pixels_are_valid():
