@@ -58,8 +58,9 @@ gis:  ## open the products in a real QGIS, where there is one
 gis-run: $(STAMP)
 	$(BIN)/python -m pytest -q -m gis tests/gis
 
-golden: $(STAMP)  ## write the demo's golden numbers anew; read the diff before committing
+golden: $(STAMP)  ## write the demo's golden values anew and show what moved
 	$(BIN)/python -m pytest -q -m golden tests/golden --renew
+	git --no-pager diff --stat -- tests/golden
 
 image:  ## build the container image with whichever engine is here
 	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then docker build -t hsimap .; \

@@ -31,7 +31,9 @@ def rows(values: np.ndarray) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory) -> dict[str, list[str]]:
+def found(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[str]]:
     out = tmp_path_factory.mktemp("golden")
     scene, model = ROOT / "sample_data/scene.tif", ROOT / "models/boreal-demo"
     arguments = ["predict", str(scene), "--model", str(model), "--out", str(out)]
@@ -41,13 +43,13 @@ def found(tmp_path_factory) -> dict[str, list[str]]:
     for name in TASKS:
         with rasterio.open(out / "scene" / f"{name}.tif") as file:
             maps[name] = rows(file.read(1))
+    if request.config.getoption("--renew", default=False):
+        GOLDEN.write_text(json.dumps(maps, indent=1) + "\n")
     return maps
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_map_is_as_before(name: str, found, request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--renew", default=False):
-        GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
+def test_map_is_as_before(name: str, found: dict[str, list[str]]) -> None:
     before = np.array([row.split() for row in json.loads(GOLDEN.read_text())[name]], dtype=float)
     now = np.array([row.split() for row in found[name]], dtype=float)
     assert now.shape == before.shape
