@@ -94,6 +94,18 @@ def _pseudocolor(pipe: ET.Element, layer: Layer, limits: tuple[float, float]) ->
         value = low + (high - low) * i / (len(colors) - 1)
         shown = f"{value:.4g}{unit}"
         ET.SubElement(shader, "item", value=repr(value), label=shown, color=color, alpha="255")
+    # QGIS draws a ramp from these settings and not from the labels of the items.
+    ET.SubElement(
+        shader,
+        "rampLegendSettings",
+        prefix="",
+        suffix=unit,
+        minimumLabel="",
+        maximumLabel="",
+        orientation="2",
+        direction="0",
+        useContinuousLegend="1",
+    )
 
 
 def _ramp(shader: ET.Element, colors: Sequence[str]) -> None:

@@ -39,11 +39,19 @@ def describe(path, folder):
         "extent": [extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()],
         "renderer": renderer.type(),
         "legend": legend,
+        "ramp_suffix": ramp_suffix(renderer),
         "bands": [provider.generateBandName(i) for i in range(1, layer.bandCount() + 1)],
         "nodata": provider.sourceNoDataValue(1),
         "colors_drawn": draw(layer, folder / f"{path.stem}.png"),
     }
     return facts
+
+
+def ramp_suffix(renderer):
+    """Return what the layer panel writes behind the numbers of a colour ramp; None = no ramp."""
+    if renderer.type() != "singlebandpseudocolor":
+        return None
+    return renderer.shader().rasterShaderFunction().legendSettings().suffix()
 
 
 def draw(layer, target):

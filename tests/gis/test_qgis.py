@@ -109,6 +109,7 @@ def test_the_legend_of_values_names_the_unit(opened):
     labels = [label for label, _ in facts["mean_height"]["legend"]]
     assert labels[0] == "0 m"
     assert labels[-1] == "30 m"
+    assert facts["mean_height"]["ramp_suffix"] == " m"
 
 
 def test_probability_bands_carry_the_names_of_the_classes(opened):
