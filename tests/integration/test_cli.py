@@ -23,7 +23,8 @@ from hsimap.mapping.journal import locked
 def hsimap(tmp_path, monkeypatch):
     """Call the command line in this process, in an empty folder, as a program would see it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HSIMAP_MODEL", raising=False)
+    for name in ("HSIMAP_MODEL", "HSIMAP_DATA"):
+        monkeypatch.delenv(name, raising=False)
 
     def call(*arguments):
         out, err = io.StringIO(), io.StringIO()

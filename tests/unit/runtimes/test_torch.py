@@ -131,7 +131,8 @@ def test_the_graph_of_a_dummy_agrees_on_shapes_it_was_not_made_on(
     contract = Contract(n_bands=BANDS, outputs=network.outputs, alignment=4, patch=PATCH)
     assert len(set(report.shapes)) >= 4
     assert export_shape(contract) not in report.shapes
-    assert report.worst < 2e-6
+    assert report.worst < 5e-5  # of heights; seen 1e-6 to 1e-5, as threads share the sums
+    assert report.max_error["cover"] < 1e-6
     assert set(report.max_error) == {"cover", "edge", "height"}
     model = onnx.load_model_from_string(data)
     assert [value.name for value in model.graph.input] == ["image", "valid"]
