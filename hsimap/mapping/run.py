@@ -25,13 +25,15 @@ from hsimap.runtimes import open_runtime
 from hsimap.streams import drain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from hsimap.bundle import Bundle
+    from hsimap.mapping.adapter import Source
     from hsimap.mapping.tiling import TilePlan
     from hsimap.runtimes import Runtime
     from hsimap.scenes import Scene
+    from hsimap.tasks import Output
 
     Progress = Callable[[int, int], None]
 
@@ -125,15 +127,8 @@ def map_scene(
             stack.callback(run.close)
             job = _Job(plan.tiles, _products(scene, bundle, settings), run, listen)
             stack.callback(job.close)
-            engine = Engine(
-                plan.tiles,
-                adapter,
-                runtime=runtime,
-                outputs=bundle.manifest.outputs,
-                on_tile=job.tile_counter(progress),
-            )
             todo = job.todo
-            job.compute(engine)
+            job.compute(adapter, runtime, bundle.manifest.outputs, progress)
             check_unchanged(scene, identity)
             record = _record(scene, bundle, plan, identity=identity, notes=notes)
             finalise(out, run, job.stores, record=record, started=started)
@@ -191,7 +186,7 @@ class _Job:
             for product, store in self.stores
         )
 
-    def tile_counter(self, progress: Progress) -> Callable[[], None]:
+    def _tile_counter(self, progress: Progress) -> Callable[[], None]:
         """Return what the engine calls after each tile."""
         total = len(self.todo) * self._tiles.n_cols
         count = 0
@@ -203,8 +198,12 @@ class _Job:
 
         return step
 
-    def compute(self, engine: Engine) -> None:
+    def compute(
+        self, source: Source, runtime: Runtime, outputs: Sequence[Output], progress: Progress
+    ) -> None:
         """Compute, encode, write and journal what is missing; writing overlaps computing."""
+        on_tile = self._tile_counter(progress)
+        engine = Engine(self._tiles, source, runtime=runtime, outputs=outputs, on_tile=on_tile)
         self._clock.start(self.todo, len(rows_needed(self._tiles, self.todo)))
         for _ in drain(self._write, engine.strips(self.todo), depth=WRITE_BEHIND):
             pass
