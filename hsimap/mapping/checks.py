@@ -87,6 +87,6 @@ def check_room(out: Path, plan: MapPlan) -> None:
     free = shutil.disk_usage(out).free + held
     if free < needed:
         raise StorageError(
-            f"{out} has {free / 2**20:.0f} MiB free and the run needs about {needed / 2**20:.0f}"
+            f"{out} has {free / 2**20:.1f} MiB free and the run needs about {needed / 2**20:.1f}"
             f" MiB; free some space or choose another --out"
         )

@@ -30,6 +30,15 @@ def line(tmp_path_factory, write_scene, toy_bundle):
 
 
 @pytest.fixture(scope="session")
+def killer():
+    """Runs a command line until it kills itself at a crash point."""
+    from harness import Killer
+
+    with Killer() as killer:
+        yield killer
+
+
+@pytest.fixture(scope="session")
 def whole(tmp_path_factory, line):
     """The bytes of an uninterrupted run."""
     from harness import contents

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import call, contents, events, journalled, was_killed
+from harness import call, contents, events, journalled
 
 from hsimap import crashpoints
 from hsimap.crashpoints import CRASH_POINTS
@@ -24,9 +24,9 @@ DONE = NAMES[NAMES.index("manifest-written") :]
 
 
 @pytest.mark.parametrize("point", JOURNAL)
-def test_a_kill_among_the_strips_loses_one_strip_at_most(line, whole, tmp_path, point):
+def test_a_kill_among_the_strips_loses_one_strip_at_most(line, whole, killer, tmp_path, point):
     folder = line.folder(tmp_path / "maps")
-    assert was_killed(line.killed_at(point, tmp_path / "maps"))
+    assert killer.reaches(point, line.command(tmp_path / "maps"))
     assert contents(folder) == {}
     name, number = point.split(":")
     kept = journalled(folder)
@@ -36,9 +36,9 @@ def test_a_kill_among_the_strips_loses_one_strip_at_most(line, whole, tmp_path, 
 
 
 @pytest.mark.parametrize("point", FINALISE)
-def test_a_kill_at_a_step_of_the_end_loses_no_strip(line, whole, tmp_path, point):
+def test_a_kill_at_a_step_of_the_end_loses_no_strip(line, whole, killer, tmp_path, point):
     folder = line.folder(tmp_path / "maps")
-    assert was_killed(line.killed_at(point, tmp_path / "maps"))
+    assert killer.reaches(point, line.command(tmp_path / "maps"))
     name = point.partition(":")[0]
     shown = contents(folder)
     assert shown.items() <= whole.items(), "a file is visible that is not complete"
@@ -91,37 +91,37 @@ def test_an_unknown_step_is_wrong_usage(line, tmp_path, monkeypatch, value, word
     assert not (tmp_path / "maps").exists()
 
 
-def killed(line, out, point):
-    assert was_killed(line.killed_at(point, out))
+def killed(killer, line, out, point):
+    assert killer.reaches(point, line.command(out))
     return line.folder(out) / RUN_FOLDER
 
 
 @pytest.mark.parametrize("cut", [1, 20])
-def test_a_torn_tail_of_the_journal_costs_its_strip(line, whole, tmp_path, cut):
+def test_a_torn_tail_of_the_journal_costs_its_strip(line, whole, killer, tmp_path, cut):
     out = tmp_path / "maps"
-    journal = killed(line, out, "strip-journalled:5") / "journal.jsonl"
+    journal = killed(killer, line, out, "strip-journalled:5") / "journal.jsonl"
     os.truncate(journal, journal.stat().st_size - cut)
     resumed_gives(line, whole, out, kept=4)
 
 
-def test_a_garbled_tail_of_the_journal_is_cut_off(line, whole, tmp_path):
+def test_a_garbled_tail_of_the_journal_is_cut_off(line, whole, killer, tmp_path):
     out = tmp_path / "maps"
-    journal = killed(line, out, "strip-journalled:5") / "journal.jsonl"
+    journal = killed(killer, line, out, "strip-journalled:5") / "journal.jsonl"
     with journal.open("ab") as file:
         file.write(b'{"strip": 5, "crc": {"cov\0\0\0\0\0\0\0\0\0')
     resumed_gives(line, whole, out, kept=5)
 
 
-def test_a_truncated_strip_file_costs_the_strips_it_lost(line, whole, tmp_path):
+def test_a_truncated_strip_file_costs_the_strips_it_lost(line, whole, killer, tmp_path):
     out = tmp_path / "maps"
-    strips = killed(line, out, "strip-journalled:6") / "height.strips"
+    strips = killed(killer, line, out, "strip-journalled:6") / "height.strips"
     os.truncate(strips, 60 * 4 * 40)
     resumed_gives(line, whole, out, kept=2)
 
 
-def test_a_strip_that_rotted_is_computed_again_and_no_other(line, whole, tmp_path):
+def test_a_strip_that_rotted_is_computed_again_and_no_other(line, whole, killer, tmp_path):
     out = tmp_path / "maps"
-    strips = killed(line, out, "strips-complete") / "cover.strips"
+    strips = killed(killer, line, out, "strips-complete") / "cover.strips"
     data = bytearray(strips.read_bytes())
     data[60 * 16 * 3 + 7] ^= 1
     strips.write_bytes(data)
@@ -133,13 +133,13 @@ def test_a_strip_that_rotted_is_computed_again_and_no_other(line, whole, tmp_pat
 
 
 @pytest.mark.parametrize("point", ["map-verified", "manifest-withdrawn", "file-renamed:3"])
-def test_replacing_another_run_is_as_safe(line, whole, tmp_path, point):
+def test_replacing_another_run_is_as_safe(line, whole, killer, tmp_path, point):
     out = tmp_path / "maps"
     folder = line.folder(out)
     assert line.finished(out)[0] == 0
     (folder / "height.tif.aux.xml").write_bytes(b"<PAMDataset></PAMDataset>")
     other = ("--probabilities", "none", "--overwrite")
-    assert was_killed(line.killed_at(point, out, *other))
+    assert killer.reaches(point, line.command(out, *other))
     assert call("verify", folder)[0] == 30
     assert line.finished(out)[0] == 23
     code, told = line.finished(out, *other)
