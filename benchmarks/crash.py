@@ -27,7 +27,7 @@ RUN = Run(
     arguments=(
         "predict", str(ROOT / "sample_data" / "scene.tif"),
         "--model", str(ROOT / "models" / "boreal-demo"), "--probabilities", "none",
-        "--runtime", "onnx", "--threads", "1", "--tile", "8", "--trim", "24", "--ramp", "8",
+        "--runtime", "onnx", "--threads", "1", "--tile", "16", "--trim", "24", "--ramp", "8",
     ),
     stem="scene",
 )  # fmt: skip
@@ -35,7 +35,7 @@ PER_STRIP = ("strip-written", "strip-durable", "strip-journalled")
 
 
 def journal_points(n: int, strips: int) -> list[str]:
-    """Spread ``n`` kills over the journal's length, in turn before, between and after the writes."""
+    """Spread ``n`` kills over the journal, in turn before, between and after its writes."""
     at = [1 + round(i * (strips - 1) / max(n - 1, 1)) for i in range(n)]
     return [f"{PER_STRIP[i % 3]}:{strip}" for i, strip in enumerate(at)]
 

@@ -50,7 +50,10 @@ for line in sys.stdin:
     if not child:
         os.environ["HSIMAP_CRASH_AT"] = point
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        hsimap.cli._main.main()
+        try:
+            hsimap.cli._main.main()
+        except SystemExit as end:
+            os._exit(end.code)  # no clean-up of threads that the fork did not copy
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
