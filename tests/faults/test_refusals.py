@@ -122,6 +122,16 @@ def test_another_model_does_not_resume(scene, toy_bundle, make_bundle, tmp_path)
         map_scene(opened, other, settings=SMALL, out=tmp_path / "maps")
 
 
+def test_another_version_of_what_decides_a_bit_does_not_resume(
+    scene, toy_bundle, tmp_path, monkeypatch
+):
+    begin(scene, toy_bundle, tmp_path / "maps")
+    monkeypatch.setattr(run_module, "version", lambda name: f"{name} 99")
+    words = r"differs in versions\.numpy, versions\.rasterio;"
+    with open_scene(scene) as opened, pytest.raises(OutputExistsError, match=words):
+        map_scene(opened, toy_bundle, settings=SMALL, out=tmp_path / "maps")
+
+
 def test_a_scene_that_changes_while_it_is_read_is_not_committed(scene, toy_bundle, tmp_path):
     def change(done, total):
         if done == total:
