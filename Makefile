@@ -38,9 +38,10 @@ fmt: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)  ## the forests on the real scenes (HSIMAP_DATA) and on the demo's
+bench: $(STAMP)  ## forests on the real scenes (HSIMAP_DATA) and on the demo's; kills and resumes
 	$(BIN)/python benchmarks/boreal_forests.py
 	$(BIN)/python benchmarks/forest.py
+	$(BIN)/python benchmarks/crash.py
 
 results: $(STAMP)  ## train every recipe on three seeds and append to docs/results
 	benchmarks/results.sh

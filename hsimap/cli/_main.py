@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import sys
 import traceback
@@ -12,25 +11,10 @@ import typer
 
 from hsimap._version import __version__
 from hsimap.cli import _config, _import, _inspect, _predict, _sample, _train, _verify
-from hsimap.errors import HsimapError, ResourceError, StorageError, UsageError
+from hsimap.cli._failures import AGAIN, BUG, INTERRUPTED, Terminated, failure_of
 
 if TYPE_CHECKING:
     from types import FrameType
-
-INTERRUPTED: Final = 130
-TERMINATED: Final = 143
-_USAGE: Final = UsageError.exit_code
-_OUT_OF_MEMORY: Final = ResourceError.exit_code
-_STORAGE: Final = StorageError.exit_code
-_BUG: Final = 70
-_DISK_ERRORS: Final = {
-    errno.ENOSPC,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EDQUOT,
-    errno.EIO,
-}
 
 app = typer.Typer(
     name="hsimap",
@@ -61,10 +45,6 @@ VERBS: Final = {
 for _name, _module in VERBS.items():
     _examples = _module.EXAMPLES.replace("\n", "\n  ")
     app.command(_name, epilog=f"\b\nExamples:{_examples}")(_module.run)
-
-
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP: unwinds every ``with`` block, as Ctrl-C does."""
 
 
 def _show_version(value: bool) -> None:
@@ -101,41 +81,15 @@ def run(arguments: list[str]) -> int:
     """Return the exit code of a command line; what went wrong is one line on standard error."""
     try:
         code = app(arguments or ["--help"], prog_name="hsimap", standalone_mode=False) or 0
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    except Terminated:
-        code = TERMINATED
-    except Exception as error:  # noqa: BLE001  # the outermost line: the rest are bugs
-        return _told(error)
-    if code in {INTERRUPTED, TERMINATED}:
-        _say("interrupted; run the same command again to resume")
+    except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  # the outermost line
+        code, text = failure_of(error, verbs=frozenset(VERBS))
+        if code == BUG:
+            traceback.print_exception(error)
+        _say(text)
+        return code
+    if code == INTERRUPTED:  # typer makes an exit code of Ctrl-C by itself
+        _say(AGAIN)
     return int(code)
-
-
-def _told(error: Exception) -> int:
-    """Say what went wrong, in one line where it is no bug; return its exit code."""
-    if isinstance(error, HsimapError):
-        _say(f"error: {error}")
-        return error.exit_code
-    if isinstance(error, typer.TyperException):
-        _say(f"error: {error.format_message().rstrip('.')}; see hsimap {_verb(error)}--help")
-        return _USAGE
-    if isinstance(error, MemoryError):
-        _say("error: out of memory; lower --memory or --tile, or free some")
-        return _OUT_OF_MEMORY
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        _say(f"error: {error.filename or 'the disk'}: {error.strerror}; free or choose another")
-        return _STORAGE
-    traceback.print_exception(error)
-    _say("error: this is a bug; please report it with the lines above")
-    return _BUG
-
-
-def _verb(error: typer.TyperException) -> str:
-    """Return the verb that was called wrongly and a space; nothing where none was called."""
-    context = getattr(error, "ctx", None)
-    name = getattr(context, "info_name", None)
-    return f"{name} " if name in VERBS else ""
 
 
 def _say(text: str) -> None:

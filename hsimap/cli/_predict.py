@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from hsimap.cli._events import event_log
 from hsimap.cli._options import Json, Overwrite, Quiet
 from hsimap.cli._progress import parse_bytes, tile_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hsimap.bundle import Bundle
+    from hsimap.cli._events import Log
     from hsimap.mapping import MapReport, MapSettings
     from hsimap.scenes import Scene
 
@@ -89,6 +94,12 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan, memory and time; write nothing.")
     ] = False,
+    log_json: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-json", help="Append a JSON line an event to this file.", metavar="FILE"
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -96,29 +107,63 @@ def run(
 
     An interrupted run is resumed by the same command; a finished one is left as it is.
     """
-    from hsimap.mapping import MapSettings, choose_model, map_scene, output_folders
+    from hsimap.mapping import MapSettings, output_folders
+
+    with event_log(log_json) as log:
+        settings = MapSettings(
+            runtime=runtime.value,
+            device=device.value,
+            threads=threads,
+            tile=tile,
+            trim=trim,
+            ramp=ramp,
+            memory=parse_bytes(memory),
+            probabilities=probabilities.value,
+            overwrite=overwrite,
+        )
+        show = _Show(as_json=as_json, quiet=quiet)
+        for path, folder in zip(scenes, output_folders(scenes, out), strict=True):
+            if dry_run:
+                _plan_one(path, model, settings, folder=folder, show=show)
+            else:
+                _map_one(path, model, settings, folder=folder, show=show, log=log)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Show:
+    """How much is printed."""
+
+    as_json: bool
+    quiet: bool
+
+
+def _map_one(
+    path: Path, model: Path | None, settings: MapSettings, *, folder: Path, show: _Show, log: Log
+) -> None:
+    from hsimap.mapping import choose_model, map_scene
     from hsimap.scenes import open_scene
 
-    settings = MapSettings(
-        runtime=runtime.value,
-        device=device.value,
-        threads=threads,
-        tile=tile,
-        trim=trim,
-        ramp=ramp,
-        memory=parse_bytes(memory),
-        probabilities=probabilities.value,
-        overwrite=overwrite,
-    )
-    for path, folder in zip(scenes, output_folders(scenes, out), strict=True):
-        with open_scene(path) as scene:
-            bundle = choose_model(scene, model)
-            if dry_run:
-                _print_plan(scene, bundle, settings, folder=folder, as_json=as_json)
-                continue
-            with tile_progress(scene.name, quiet=quiet or as_json) as progress:
-                report = map_scene(scene, bundle, settings=settings, out=folder, progress=progress)
-            _print_report(report, as_json=as_json)
+    def listen(event: str, facts: Mapping[str, object]) -> None:
+        log(event, {"scene": path.name, **facts})
+
+    with open_scene(path) as scene:
+        bundle = choose_model(scene, model)
+        with tile_progress(scene.name, quiet=show.quiet or show.as_json) as progress:
+            report = map_scene(
+                scene, bundle, settings=settings, out=folder, progress=progress, listen=listen
+            )
+    _print_report(report, as_json=show.as_json)
+
+
+def _plan_one(
+    path: Path, model: Path | None, settings: MapSettings, *, folder: Path, show: _Show
+) -> None:
+    from hsimap.mapping import choose_model
+    from hsimap.scenes import open_scene
+
+    with open_scene(path) as scene:
+        bundle = choose_model(scene, model)
+        _print_plan(scene, bundle, settings, folder=folder, as_json=show.as_json)
 
 
 def _print_plan(
@@ -139,21 +184,18 @@ def _print_plan(
 
 
 def _print_report(report: MapReport, *, as_json: bool) -> None:
-    maps = [name for name in report.files if name.endswith(".tif")]
     if as_json:
-        facts = {
-            "out": str(report.folder),
-            "maps": maps,
-            "already_complete": report.already_complete,
-            "seconds": round(report.seconds, 3),
-            "notes": list(report.notes),
-        }
-        typer.echo(json.dumps(facts))
+        typer.echo(json.dumps({**report.facts(), "notes": list(report.notes)}))
         return
     for note in report.notes:
         typer.echo(f"note: {note}", err=True)
+    maps = sum(name.endswith(".tif") for name in report.files)
     if report.already_complete:
-        typer.echo(f"{report.folder}: already complete, {len(maps)} maps")
+        typer.echo(f"{report.folder}: already complete, {maps} maps")
     else:
-        typer.echo(f"{report.folder}: {len(maps)} maps in {report.seconds:.1f} s")
+        speed = report.pixels / report.seconds / 1e6
+        typer.echo(
+            f"{report.folder}: {maps} maps in {report.seconds:.1f} s, {speed:.3g} Mpx/s,"
+            f" {report.strips_resumed} of {report.plan.tiles.n_rows} strips resumed"
+        )
     sys.stdout.flush()

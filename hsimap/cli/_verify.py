@@ -19,11 +19,13 @@ def run(
 ) -> None:
     """Check every file of a folder against its manifest.
 
-    Exit code 30 (maps) or 12 (model) if a file was altered.
-    """
-    from hsimap.products import is_map_folder, verify_folder
+    Exit code 30 (maps) or 12 (model) if a file was altered or the run did not finish.
 
-    if is_map_folder(folder):
+    A .aux.xml that QGIS or GDAL touched is a warning.
+    """
+    from hsimap.products import is_map_folder, is_unfinished, verify_folder
+
+    if is_map_folder(folder) or is_unfinished(folder):
         for warning in verify_folder(folder):
             typer.echo(f"warning: {warning}", err=True)
         typer.echo(f"{folder}: maps verified")

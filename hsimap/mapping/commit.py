@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -10,8 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from hsimap.crashpoints import crash_point
 from hsimap.geometry import Window
-from hsimap.products import MANIFEST, read_manifest, write_layer, write_manifest, write_preview
+from hsimap.products import (
+    MANIFEST,
+    read_manifest,
+    sync_path,
+    write_layer,
+    write_manifest,
+    write_preview,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +62,8 @@ def finalise(
     started : float
         ``time.monotonic()`` at the start of the run.
     """
-    (folder / MANIFEST).unlink(missing_ok=True)
+    run.withdraw(folder / MANIFEST)
+    crash_point("manifest-withdrawn")
     staging = run.path / "products"
     staging.mkdir(exist_ok=True)
     written: list[Path] = []
@@ -65,9 +73,8 @@ def finalise(
         statistics[product.layer.name] = summarise(product, store)
     write_preview(staging / PREVIEW, [product.layer for product, _ in stores], staging)
     written.append(staging / PREVIEW)
-    for path in written:
-        _move(path, folder)
-    _sync_folder(folder)
+    crash_point("preview-written")
+    _publish(written, folder, run)
     files = [folder / path.name for path in written]
     content = {
         **record,
@@ -77,6 +84,7 @@ def finalise(
         "seconds": round(time.monotonic() - started, 3),
     }
     write_manifest(folder, content, files=files)
+    crash_point("manifest-written")
     run.remove()
 
 
@@ -110,21 +118,27 @@ def summarise(product: Product, store: LayerStore) -> dict[str, object]:
     return {"pixels": pixels, "nodata": missing}
 
 
+def _publish(written: list[Path], folder: Path, run: RunFolder) -> None:
+    """Rename the finished files into place; what a replaced run has more than this one goes."""
+    for path in written:
+        sync_path(path)
+    for name in run.leftovers({path.name for path in written}):
+        (folder / name).unlink(missing_ok=True)
+    for path in written:
+        _move(path, folder)
+    sync_path(folder)
+    crash_point("renames-durable")
+
+
 def _move(path: Path, folder: Path) -> None:
     """Rename a finished file into place; sidecars of an older map of that name go first."""
     target = folder / path.name
     if path.suffix == ".tif":
         for suffix in _STALE_SUFFIXES:
             target.with_name(target.name + suffix).unlink(missing_ok=True)
+        crash_point("sidecars-removed")
     path.replace(target)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    crash_point("file-renamed")
 
 
 def _versions() -> dict[str, str]:

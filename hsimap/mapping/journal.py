@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from hsimap.crashpoints import crash_point
 from hsimap.errors import LockedError, OutputExistsError, StorageError
+from hsimap.products import RUN_FOLDER, sync_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from hsimap.geometry import Window
     from hsimap.products import Layer
 
-RUN_FOLDER: Final = ".hsimap-run"
 _IDENTITY: Final = "identity.json"
 _JOURNAL: Final = "journal.jsonl"
+_REPLACED: Final = "replaced.json"
 
 
 @contextmanager
@@ -40,21 +42,43 @@ def locked(folder: Path) -> Iterator[None]:
     path = folder / ".hsimap-lock"
     handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _holds(handle, path):
             raise LockedError(
                 f"another run is writing to {folder}; wait for it or choose another --out"
-            ) from error
-        yield
-        path.unlink(missing_ok=True)
+            )
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
     finally:
         os.close(handle)
 
 
+def _holds(handle: int, path: Path) -> bool:
+    """Take the lock; a file that its last holder has just removed locks nobody out."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
 def differing_fields(mine: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
-    """Name the fields in which two run identities differ."""
-    return sorted(key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key))
+    """Name the fields in which two run identities differ, as ``scene.line.tif.mtime_ns``.
+
+    Examples
+    --------
+    >>> differing_fields({"tiles": {"tile": 8, "trim": 2}}, {"tiles": {"tile": 16, "trim": 2}})
+    ['tiles.tile']
+    """
+    names = []
+    for key in sorted(mine.keys() | other.keys()):
+        one, two = mine.get(key), other.get(key)
+        if isinstance(one, dict) and isinstance(two, dict):
+            names += [f"{key}.{name}" for name in differing_fields(one, two)]
+        elif one != two:
+            names.append(key)
+    return names
 
 
 class LayerStore:
@@ -155,6 +179,9 @@ class RunFolder:
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir(parents=True)
             _write_durable(self.path / _IDENTITY, json.dumps(identity, indent=1))
+            sync_path(self.path)
+            sync_path(folder)
+        crash_point("run-opened")
         self.done = self._read_journal()
         self._journal = (self.path / _JOURNAL).open("a", encoding="utf-8")
 
@@ -184,10 +211,26 @@ class RunFolder:
         """Close the journal; the folder stays."""
         self._journal.close()
 
+    def withdraw(self, manifest: Path) -> None:
+        """Take the manifest of a replaced run out of sight; it is kept in the run folder."""
+        if manifest.exists():
+            manifest.replace(self.path / _REPLACED)
+            sync_path(manifest.parent)
+
+    def leftovers(self, written: Collection[str]) -> list[str]:
+        """Return the names of the replaced run's files that this run has not written anew."""
+        replaced = _read_json(self.path / _REPLACED) or {}
+        files = replaced.get("files")
+        names = files if isinstance(files, dict) else {}
+        return [name for name in names if name not in written and "/" not in name]
+
     def remove(self) -> None:
         """Delete the folder: the run is finished."""
         self.close()
+        (self.path / _IDENTITY).unlink()
+        crash_point("run-half-removed")
         shutil.rmtree(self.path)
+        crash_point("run-removed")
 
 
 def _parse(line: bytes) -> tuple[int, dict[str, int]] | None:

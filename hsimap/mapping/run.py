@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hsimap._version import __version__
-from hsimap.errors import OutputExistsError, StorageError
+from hsimap.crashpoints import crash_point, planned_crash
 from hsimap.mapping.adapter import SceneAdapter
+from hsimap.mapping.checks import check_room, check_unchanged, is_finished, make_folder
 from hsimap.mapping.commit import finalise, read_finished
 from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of
-from hsimap.mapping.engine import Engine, Strip
-from hsimap.mapping.journal import RUN_FOLDER, LayerStore, RunFolder, differing_fields, locked
+from hsimap.mapping.engine import Engine, Strip, rows_needed
+from hsimap.mapping.events import Listener, StripClock, ignore
+from hsimap.mapping.journal import LayerStore, RunFolder, locked
 from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings, plan_map
 from hsimap.runtimes import open_runtime
 from hsimap.streams import drain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from hsimap.bundle import Bundle
+    from hsimap.mapping.adapter import Source
     from hsimap.mapping.tiling import TilePlan
     from hsimap.runtimes import Runtime
     from hsimap.scenes import Scene
+    from hsimap.tasks import Output
 
     Progress = Callable[[int, int], None]
-
-_DISK_FACTOR: Final = 2.4
-"""Strips, plus one map at a time as tiled copy and as COG with overviews."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,25 @@ class MapReport:
     already_complete: bool
     """Whether the folder held the finished result of the same run before."""
     seconds: float
+    pixels: int
+    """Pixels that this call mapped; those of resumed strips are not among them."""
+    strips_resumed: int
+    """Strips that an interrupted run had left finished."""
     notes: tuple[str, ...]
     """What was guessed, rounded or assumed, a sentence each."""
+
+    def facts(self) -> dict[str, object]:
+        """Return what a program wants to know of it, as plain JSON data."""
+        return {
+            "out": str(self.folder),
+            "maps": [name for name in self.files if name.endswith(".tif")],
+            "already_complete": self.already_complete,
+            "seconds": round(self.seconds, 3),
+            "pixels": self.pixels,
+            "pixels_per_second": round(self.pixels / max(self.seconds, 1e-9)),
+            "strips": self.plan.tiles.n_rows,
+            "strips_resumed": self.strips_resumed,
+        }
 
 
 def map_scene(
@@ -60,6 +78,7 @@ def map_scene(
     settings: MapSettings,
     out: Path,
     progress: Progress = lambda done, total: None,  # noqa: ARG005  # a silent default
+    listen: Listener = ignore,
 ) -> MapReport:
     """Map a scene with a bundle into ``out``; resume where an equal run was interrupted.
 
@@ -75,57 +94,79 @@ def map_scene(
         Folder of this scene's maps.
     progress : callable
         Called with the number of finished and of all tiles.
+    listen : callable
+        Called with each event; see :data:`hsimap.mapping.events.Listener`.
 
     Raises
     ------
     MismatchError
         If the scene does not fit the model.
+    InputError
+        If the scene's files change while they are read.
     OutputExistsError
         If ``out`` holds the result of a different run and ``settings.overwrite`` is False.
     LockedError, StorageError, ResourceError, VerificationError
         See :mod:`hsimap.errors`.
     """
     started = time.monotonic()
+    planned_crash()
     adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize)
+    todo: list[int] = []
     notes = (*adapter.notes, *plan.notes)
     with ExitStack() as stack:
         runtime = stack.enter_context(closing(_open(bundle, settings)))
         identity = _identity(scene, bundle, plan, runtime=runtime, settings=settings)
-        _make_folder(out)
+        make_folder(out)
         stack.enter_context(locked(out))
-        already = _is_finished(out, identity, overwrite=settings.overwrite)
+        _tell_start(listen, out, plan, identity=identity, notes=notes)
+        already = is_finished(out, identity, overwrite=settings.overwrite)
         if not already:
-            _check_room(out, plan)
+            check_room(out, plan)
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
-            job = _Job(plan.tiles, _products(scene, bundle, settings), run)
+            job = _Job(plan.tiles, _products(scene, bundle, settings), run, listen)
             stack.callback(job.close)
-            engine = Engine(
-                plan.tiles,
-                adapter,
-                runtime=runtime,
-                outputs=bundle.manifest.outputs,
-                on_tile=job.tile_counter(progress),
-            )
-            job.compute(engine)
+            todo = job.todo
+            job.compute(adapter, runtime, bundle.manifest.outputs, progress)
+            check_unchanged(scene, identity)
             record = _record(scene, bundle, plan, identity=identity, notes=notes)
             finalise(out, run, job.stores, record=record, started=started)
-    return MapReport(
+    report = MapReport(
         folder=out,
         files=tuple(sorted(read_finished(out)["files"])),
         plan=plan,
         already_complete=already,
         seconds=time.monotonic() - started,
+        pixels=sum(plan.tiles.strip(k).height for k in todo) * plan.tiles.width,
+        strips_resumed=0 if already else plan.tiles.n_rows - len(todo),
         notes=notes,
     )
+    listen("finish", {**report.facts(), "exit_code": 0})
+    return report
+
+
+def _tell_start(
+    listen: Listener,
+    out: Path,
+    plan: MapPlan,
+    *,
+    identity: dict[str, object],
+    notes: tuple[str, ...],
+) -> None:
+    listen("start", {"out": str(out), "plan": plan.describe(), "identity": identity})
+    for note in notes:
+        listen("warning", {"message": note})
 
 
 class _Job:
     """The strips that are still to be computed, and where they go."""
 
-    def __init__(self, tiles: TilePlan, products: list[Product], run: RunFolder) -> None:
+    def __init__(
+        self, tiles: TilePlan, products: list[Product], run: RunFolder, listen: Listener
+    ) -> None:
         self._tiles, self._run = tiles, run
+        self._clock = StripClock(tiles, listen)
         self.stores: list[tuple[Product, LayerStore]] = []
         for product in products:
             store = LayerStore(run.path / f"{product.layer.name}.strips", product.layer)
@@ -145,7 +186,7 @@ class _Job:
             for product, store in self.stores
         )
 
-    def tile_counter(self, progress: Progress) -> Callable[[], None]:
+    def _tile_counter(self, progress: Progress) -> Callable[[], None]:
         """Return what the engine calls after each tile."""
         total = len(self.todo) * self._tiles.n_cols
         count = 0
@@ -157,10 +198,16 @@ class _Job:
 
         return step
 
-    def compute(self, engine: Engine) -> None:
+    def compute(
+        self, source: Source, runtime: Runtime, outputs: Sequence[Output], progress: Progress
+    ) -> None:
         """Compute, encode, write and journal what is missing; writing overlaps computing."""
+        on_tile = self._tile_counter(progress)
+        engine = Engine(self._tiles, source, runtime=runtime, outputs=outputs, on_tile=on_tile)
+        self._clock.start(self.todo, len(rows_needed(self._tiles, self.todo)))
         for _ in drain(self._write, engine.strips(self.todo), depth=WRITE_BEHIND):
             pass
+        crash_point("strips-complete")
 
     def _write(self, strip: Strip) -> None:
         crc = {}
@@ -170,9 +217,13 @@ class _Job:
                 product.layer, strip.values[product.output.name], coarsen_valid(strip.valid, stride)
             )
             crc[product.layer.name] = store.write(self._rows(strip.index, stride)[0], values)
+        crash_point("strip-written")
         for _, store in self.stores:
             store.sync()
+        crash_point("strip-durable")
         self._run.record(strip.index, crc)
+        crash_point("strip-journalled")
+        self._clock.finished(strip.index)
 
     def close(self) -> None:
         """Give the files back."""
@@ -195,9 +246,11 @@ def _identity(
         "hsimap": __version__,
         "model": bundle.digest,
         "scene": scene.fingerprint(),
+        "reading": {"nodata": str(scene.nodata), "scale": str(scene.scale)},
         "tiles": {"tile": tiles.kept, "trim": tiles.trim, "ramp": tiles.ramp},
         "runtime": runtime.describe(),
         "probabilities": settings.probabilities,
+        "versions": {name: version(name) for name in ("numpy", "rasterio")},
     }
     plain: dict[str, object] = json.loads(json.dumps(identity))
     return plain
@@ -229,52 +282,6 @@ def _products(scene: Scene, bundle: Bundle, settings: MapSettings) -> list[Produ
         "HSIMAP_SCENE": scene.name,
     }
     return products_of(bundle.manifest, scene.grid, probabilities=settings.probabilities, tags=tags)
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".hsimap-probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise StorageError(
-            f"cannot write to {out}: {error.strerror}; choose another --out"
-        ) from error
-
-
-def _is_finished(out: Path, identity: dict[str, object], *, overwrite: bool) -> bool:
-    """Say whether ``out`` holds the finished result of this very run; refuse another's."""
-    manifest = read_finished(out)
-    if not manifest:
-        foreign = [] if (out / RUN_FOLDER).exists() else sorted(out.glob("*.tif"))
-        if foreign and not overwrite:
-            raise OutputExistsError(
-                f"{out} holds {foreign[0].name}, which no finished run of hsimap wrote; choose"
-                f" another --out or use --overwrite"
-            )
-        return False
-    stored = manifest.get("identity", {})
-    if stored == identity:
-        shutil.rmtree(out / RUN_FOLDER, ignore_errors=True)
-        return True
-    if not overwrite:
-        fields = ", ".join(differing_fields(identity, stored))
-        raise OutputExistsError(
-            f"{out} holds the maps of a different run (differs in: {fields}); choose another --out"
-            f" or use --overwrite"
-        )
-    return False
-
-
-def _check_room(out: Path, plan: MapPlan) -> None:
-    needed = int(plan.output_bytes * _DISK_FACTOR)
-    free = shutil.disk_usage(out).free
-    if free < needed:
-        raise StorageError(
-            f"{out} has {free / 2**20:.0f} MiB free and the run needs about {needed / 2**20:.0f}"
-            f" MiB; free some space or choose another --out"
-        )
 
 
 def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[MapPlan, float]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Probabilities = Literal["all", "max", "none"]
 BASE_BYTES: Final = 400 << 20
 """Interpreter, libraries and weights, as measured with ONNX Runtime and GDAL loaded (340 MiB)."""
-WRITE_BEHIND: Final = 2
-"""Strips that wait between blending and the disk."""
+WRITE_BEHIND: Final = 1
+"""Strips between blending and the journal: a kill loses that one and the tile row in hand."""
 _ACTIVATION_BYTES: Final = 4096.0
 """Assumed where a bundle does not state its own, in bytes per pixel of a tile."""
 

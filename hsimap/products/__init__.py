@@ -5,9 +5,12 @@ from __future__ import annotations
 from hsimap.products._layer import BLOCK, Layer
 from hsimap.products._manifest import (
     MANIFEST,
+    RUN_FOLDER,
     file_entry,
     is_map_folder,
+    is_unfinished,
     read_manifest,
+    sync_path,
     verify_folder,
     write_manifest,
 )
@@ -17,11 +20,14 @@ from hsimap.products._write import read_coarse, write_layer
 __all__ = [
     "BLOCK",
     "MANIFEST",
+    "RUN_FOLDER",
     "Layer",
     "file_entry",
     "is_map_folder",
+    "is_unfinished",
     "read_coarse",
     "read_manifest",
+    "sync_path",
     "verify_folder",
     "write_layer",
     "write_manifest",

@@ -15,6 +15,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from hsimap._version import __version__
+from hsimap.crashpoints import crash_point
 from hsimap.errors import StorageError, VerificationError
 from hsimap.geometry import Window
 from hsimap.products._layer import BLOCK, Layer
@@ -57,8 +58,11 @@ def write_cog(path: Path, layer: Layer, read: ReadWindow) -> None:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             _write_plain(plain, layer, read)
             rasterio.shutil.copy(plain, path, driver="COG", **_cog_options(layer))
+        crash_point("map-written")
         _sync(path)
+        crash_point("map-durable")
         _verify(path, layer, read)
+        crash_point("map-verified")
     except (RasterioError, OSError) as error:
         if isinstance(error, StorageError):
             raise

@@ -7,6 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from hsimap.crashpoints import crash_point
 from hsimap.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANIFEST: Final = "manifest.json"
+RUN_FOLDER: Final = ".hsimap-run"
+"""Hidden folder of an unfinished run, inside its output folder."""
 _SCHEMA: Final = "hsimap-map/1"
 _CHUNK: Final = 1 << 20
 
@@ -48,13 +51,19 @@ def write_manifest(folder: Path, content: Mapping[str, object], *, files: Sequen
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
+    crash_point("manifest-drafted")
     draft.replace(path)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    sync_path(folder)
+    return path
+
+
+def sync_path(path: Path) -> None:
+    """Wait until a file's data, or the names in a folder, are durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-    return path
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -85,6 +94,11 @@ def is_map_folder(folder: Path) -> bool:
     return path.is_file() and f'"{_SCHEMA}"' in path.read_text(encoding="utf-8", errors="replace")
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Say whether a folder holds a run that was interrupted before its manifest was written."""
+    return (folder / RUN_FOLDER).is_dir() and not (folder / MANIFEST).exists()
+
+
 def verify_folder(folder: Path) -> list[str]:
     """Check every file of a finished folder against the manifest.
 
@@ -96,8 +110,12 @@ def verify_folder(folder: Path) -> list[str]:
     Raises
     ------
     VerificationError
-        If a file is missing or altered.
+        If a file is missing or altered, or the folder's run did not finish.
     """
+    if is_unfinished(folder):
+        raise VerificationError(
+            f"{folder} is unfinished: it has no {MANIFEST}; run the same command again to resume"
+        )
     entries: dict[str, dict[str, object]] = read_manifest(folder)["files"]
     warnings = []
     for name, entry in entries.items():
@@ -105,9 +123,23 @@ def verify_folder(folder: Path) -> list[str]:
         if not path.is_file():
             raise VerificationError(f"{path} is missing; map the scene again with --overwrite")
         if file_entry(path) != entry:
-            if not name.endswith(".aux.xml"):
+            if not (name.endswith(".aux.xml") and _is_pam(path)):
                 raise VerificationError(f"{path} was altered; map the scene again with --overwrite")
             warnings.append(f"{name} was altered since (QGIS and GDAL do so when they open a map)")
     known = {*entries, MANIFEST}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in known)
-    return warnings + [f"{name} is not of this run" for name in strange]
+    return warnings + [_remark(name) for name in strange]
+
+
+def _is_pam(path: Path) -> bool:
+    """Say whether a sidecar is a whole one of GDAL's, as QGIS leaves it with statistics added."""
+    text = path.read_bytes().strip()
+    return text.startswith(b"<PAMDataset") and text.endswith((b"</PAMDataset>", b"/>"))
+
+
+def _remark(name: str) -> str:
+    if name == RUN_FOLDER:
+        return f"{name} is left of a run that was killed; the same command removes it"
+    if name.endswith(".aux.xml"):
+        return f"{name} was added since (QGIS and GDAL do so when they open a map)"
+    return f"{name} is not of this run"

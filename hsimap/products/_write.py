@@ -9,6 +9,7 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
+from hsimap.crashpoints import crash_point
 from hsimap.products._cog import write_cog
 from hsimap.products._styles import write_aux, write_qml
 
@@ -52,6 +53,7 @@ def write_layer(folder: Path, layer: Layer, read: ReadWindow) -> list[Path]:
     if layer.kind == "classes":
         written.append(folder / f"{layer.name}.tif.aux.xml")
         written[2].write_bytes(write_aux(layer))
+    crash_point("styles-written")
     return written
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -53,7 +54,9 @@ def test_predict_maps_says_where_and_is_idle_the_second_time(hsimap, line, toy_b
     args = ("predict", line, "--model", toy_bundle.path, "--out", "maps")
     first = hsimap(*args)
     assert first.returncode == 0, first.stderr
-    assert "maps/line: 5 maps in" in first.stdout
+    assert re.fullmatch(
+        r"maps/line: 5 maps in [0-9.]+ s, [0-9.e-]+ Mpx/s, 0 of \d+ strips resumed\n", first.stdout
+    )
     second = hsimap(*args)
     assert second.returncode == 0
     assert "already complete" in second.stdout
@@ -112,6 +115,33 @@ def test_an_altered_map_is_found(hsimap, line, toy_bundle, tmp_path):
     ran = hsimap("verify", "maps/line")
     assert ran.returncode == 30
     assert "cover.tif" in told(ran)
+
+
+def test_statistics_that_qgis_adds_are_a_warning_and_a_broken_sidecar_is_not(
+    hsimap, line, toy_bundle, tmp_path
+):
+    hsimap("predict", line, "--model", toy_bundle.path, "--out", "maps")
+    maps = tmp_path / "maps" / "line"
+    aux = maps / "cover.tif.aux.xml"
+    text = aux.read_text()
+    added = '<Metadata><MDI key="STATISTICS_MEAN">3</MDI></Metadata></PAMRasterBand>'
+    aux.write_text(text.replace("</PAMRasterBand>", added))
+    (maps / "height.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")
+    ran = hsimap("verify", maps)
+    assert ran.returncode == 0, ran.stderr
+    assert "warning: cover.tif.aux.xml was altered since (QGIS" in ran.stderr
+    assert "warning: height.tif.aux.xml was added since (QGIS" in ran.stderr
+    aux.write_text(text[: len(text) // 2])
+    ran = hsimap("verify", maps)
+    assert ran.returncode == 30
+    assert "cover.tif.aux.xml was altered" in told(ran)
+
+
+def test_an_unfinished_folder_is_not_verified(hsimap, line, toy_bundle, tmp_path):
+    (tmp_path / "maps" / "line" / ".hsimap-run").mkdir(parents=True)
+    ran = hsimap("verify", "maps/line")
+    assert ran.returncode == 30
+    assert "is unfinished: it has no manifest.json; run the same command again" in told(ran)
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_another_run_is_refused_by_the_field_that_differs_and_overwrite_replaces
     _, report = mapped
     scene = open_scene(tmp_path / "line.tif")
     other = replace(SMALL, tile=32)
-    with pytest.raises(OutputExistsError, match=r"differs in: tiles\)"):
+    with pytest.raises(OutputExistsError, match=r"differs in: tiles\.tile\)"):
         map_scene(scene, toy_bundle, settings=other, out=report.folder)
     forced = map_scene(
         scene, toy_bundle, settings=replace(other, overwrite=True), out=report.folder

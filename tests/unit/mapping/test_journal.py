@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import subprocess
@@ -94,4 +95,19 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
     child.wait()
     child.stdout.close()
     with locked(tmp_path):
+        pass
+
+
+def test_the_lock_is_gone_after_an_error_and_a_removed_one_holds_nobody(tmp_path, monkeypatch):
+    with pytest.raises(KeyError), locked(tmp_path):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    flock = fcntl.flock
+
+    def after_the_holder_has_left(handle, how):
+        (tmp_path / ".hsimap-lock").unlink()
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", after_the_holder_has_left)
+    with pytest.raises(LockedError), locked(tmp_path):
         pass
