@@ -18,8 +18,9 @@ from hsimap.mapping.commit import finalise, read_finished
 from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of
 from hsimap.mapping.engine import Engine, Strip
 from hsimap.mapping.journal import RUN_FOLDER, LayerStore, RunFolder, differing_fields, locked
-from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings, plan_map
+from hsimap.mapping.settings import MapPlan, MapSettings, cache_bytes, plan_map
 from hsimap.runtimes import open_runtime
+from hsimap.scenes import bound_cache
 from hsimap.streams import drain
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def map_scene(
         See :mod:`hsimap.errors`.
     """
     started = time.monotonic()
+    bound_cache(cache_bytes(settings.memory))
     adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize)
     notes = (*adapter.notes, *plan.notes)
@@ -107,8 +109,9 @@ def map_scene(
                 runtime=runtime,
                 outputs=bundle.manifest.outputs,
                 on_tile=job.tile_counter(progress),
+                read_ahead=plan.buffers.read_ahead,
             )
-            job.compute(engine)
+            job.compute(engine, write_behind=plan.buffers.write_behind)
             record = _record(scene, bundle, plan, identity=identity, notes=notes)
             finalise(out, run, job.stores, record=record, started=started)
     return MapReport(
@@ -157,9 +160,9 @@ class _Job:
 
         return step
 
-    def compute(self, engine: Engine) -> None:
+    def compute(self, engine: Engine, *, write_behind: int) -> None:
         """Compute, encode, write and journal what is missing; writing overlaps computing."""
-        for _ in drain(self._write, engine.strips(self.todo), depth=WRITE_BEHIND):
+        for _ in drain(self._write, engine.strips(self.todo), depth=write_behind):
             pass
 
     def _write(self, strip: Strip) -> None:
