@@ -22,6 +22,7 @@ from hsimap.bundle._manifest import (
     BundleManifest,
     FileEntry,
     complete,
+    fields_of,
     first_fault,
     manifest_text,
     one_line,
@@ -40,7 +41,9 @@ MANIFEST: Final = "manifest.json"
 CARD: Final = "MODEL_CARD.md"
 WEIGHTS: Final = "weights.safetensors"
 ONNX: Final = "network.onnx"
-_PAYLOADS: Final = (WEIGHTS, ONNX)
+INT8: Final = "network.int8.onnx"
+_NETWORKS: Final = (WEIGHTS, ONNX)
+_PAYLOADS: Final = (*_NETWORKS, INT8)
 _CHUNK: Final = 1 << 20
 _FLAGS: Final = (
     os.O_RDONLY
@@ -134,6 +137,28 @@ class Bundle:
             raise StorageError(f"cannot write the bundle {folder}: {error}") from error
         return cls(path=folder, manifest=manifest)
 
+    def rewrite(
+        self, changes: Mapping[str, object], files: Mapping[str, bytes] | None = None
+    ) -> Self:
+        """Replace the folder in one step: some fields, and files that are new or changed.
+
+        Parameters
+        ----------
+        changes : mapping
+            Field of the manifest to its new value.
+        files : mapping, optional
+            ``network.int8.onnx`` and such; the others stay.
+
+        Raises
+        ------
+        BundleError, StorageError
+            As :meth:`save`.
+        """
+        kept = {n: self._payload(n) for n in _PAYLOADS if n in self.manifest.files}
+        content = {name: data for name, data in kept.items() if data is not None}
+        fields = fields_of(self.manifest).model_copy(update=dict(changes))
+        return type(self).save(self.path, fields, content | dict(files or {}), overwrite=True)
+
     @property
     def name(self) -> str:
         """The model's name."""
@@ -148,6 +173,11 @@ class Bundle:
     def onnx(self) -> bytes | None:
         """The ONNX graph, checked against its hash as it is read; None = there is none."""
         return self._payload(ONNX)
+
+    @property
+    def int8(self) -> bytes | None:
+        """The quantised graph, checked against its hash as it is read; None = there is none."""
+        return self._payload(INT8)
 
     def weights(self) -> dict[str, NDArray[np.generic]]:
         """Return the weights by parameter name, checked against their hash as they are read.
@@ -213,8 +243,8 @@ def _check_content(
     fields: BundleFields | Mapping[str, object], files: Mapping[str, bytes]
 ) -> BundleFields:
     strays = sorted(set(files) - set(_PAYLOADS))
-    if strays or not files:
-        raise BundleError(f"a bundle holds {' and/or '.join(_PAYLOADS)}, got {sorted(files)}")
+    if strays or not set(files) & set(_NETWORKS):
+        raise BundleError(f"a bundle holds {' and/or '.join(_NETWORKS)}, got {sorted(files)}")
     try:
         record = BundleFields.model_validate(fields)
     except ValidationError as error:
@@ -227,7 +257,7 @@ def _check_content(
 def _check_names(folder: Path, manifest: BundleManifest) -> None:
     wanted = {MANIFEST, *manifest.files}
     illegal = wanted - {MANIFEST, CARD, *_PAYLOADS}
-    if illegal or CARD not in wanted or not wanted & set(_PAYLOADS):
+    if illegal or CARD not in wanted or not wanted & set(_NETWORKS):
         raise BundleError(f"{folder / MANIFEST} lists the files {sorted(wanted)}, which is illegal")
     if (WEIGHTS in wanted) != (manifest.network is not None):
         raise BundleError(f"{folder / MANIFEST}: `network` and {WEIGHTS} go together")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from hsimap._version import __version__
-from hsimap.cli import _config, _import, _inspect, _predict, _sample, _train, _verify
+from hsimap.cli import _config, _export, _import, _inspect, _predict, _sample, _train, _verify
 from hsimap.errors import HsimapError, ResourceError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ VERBS: Final = {
     "inspect": _inspect,
     "verify": _verify,
     "import": _import,
+    "export": _export,
     "sample": _sample,
     "config": _config,
 }

@@ -18,8 +18,9 @@ from hsimap.mapping.commit import finalise, read_finished
 from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of
 from hsimap.mapping.engine import Engine, Strip
 from hsimap.mapping.journal import RUN_FOLDER, LayerStore, RunFolder, differing_fields, locked
+from hsimap.mapping.probe import resolve_route
 from hsimap.mapping.settings import MapPlan, MapSettings, cache_bytes, plan_map
-from hsimap.runtimes import open_runtime
+from hsimap.runtimes import choices, open_runtime
 from hsimap.scenes import bound_cache
 from hsimap.streams import drain
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsimap.bundle import Bundle
+    from hsimap.mapping.probe import Batch
     from hsimap.mapping.tiling import TilePlan
-    from hsimap.runtimes import Runtime
+    from hsimap.runtimes import Route, Runtime
     from hsimap.scenes import Scene
 
     Progress = Callable[[int, int], None]
@@ -90,9 +92,12 @@ def map_scene(
     bound_cache(cache_bytes(settings.memory))
     adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize)
-    notes = (*adapter.notes, *plan.notes)
+    route, told = resolve_route(
+        bundle, settings, out=out, sample=lambda: _middle_tile(adapter, plan)
+    )
+    notes = (*adapter.notes, *plan.notes, *told)
     with ExitStack() as stack:
-        runtime = stack.enter_context(closing(_open(bundle, settings)))
+        runtime = stack.enter_context(closing(_open(bundle, settings, route)))
         identity = _identity(scene, bundle, plan, runtime=runtime, settings=settings)
         _make_folder(out)
         stack.enter_context(locked(out))
@@ -183,10 +188,20 @@ class _Job:
             store.close()
 
 
-def _open(bundle: Bundle, settings: MapSettings) -> Runtime:
+def _open(bundle: Bundle, settings: MapSettings, route: Route) -> Runtime:
     return open_runtime(
-        bundle, runtime=settings.runtime, device=settings.device, threads=settings.threads
+        bundle,
+        runtime=route.runtime,
+        precision=route.precision,
+        device=settings.device,
+        threads=settings.threads,
     )
+
+
+def _middle_tile(adapter: SceneAdapter, plan: MapPlan) -> Batch:
+    tiles = plan.tiles
+    values, valid = adapter.read(tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2).read)
+    return adapter.to_network(values)[None], valid.astype(np.float32)[None, None]
 
 
 def _identity(
@@ -298,13 +313,11 @@ def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[M
     adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize)
     tiles = plan.tiles
-    middle = tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2)
-    with closing(_open(bundle, settings)) as runtime:
+    route = choices(bundle, runtime=settings.runtime, precision=settings.precision)[0]
+    with closing(_open(bundle, settings, route)) as runtime:
         seconds = 0.0
         for _ in range(2):
             started = time.monotonic()
-            values, valid = adapter.read(middle.read)
-            mask = valid.astype(np.float32)[None, None]
-            runtime.forward(adapter.to_network(values)[None], mask)
+            runtime.forward(*_middle_tile(adapter, plan))
             seconds = time.monotonic() - started
     return plan, seconds * tiles.n_rows * tiles.n_cols

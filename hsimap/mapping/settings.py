@@ -31,7 +31,9 @@ class MapSettings:
     """The options of ``hsimap predict``."""
 
     runtime: str = "auto"
-    """auto, torch or onnx."""
+    """auto, torch, onnx or openvino."""
+    precision: str = "auto"
+    """fp32, bf16 or int8; auto = the fastest that the bundle holds an acceptance of."""
     device: str = "auto"
     """auto, cpu or cuda; a device that is asked for and absent is an error."""
     threads: int | None = None

@@ -54,6 +54,8 @@ class OnnxRuntime:
         Threads of one forward.
     where : str
         Name of the graph, for messages.
+    precision : str
+        What the graph computes in, for the record; fp32 or int8.
 
     Raises
     ------
@@ -64,8 +66,16 @@ class OnnxRuntime:
     """
 
     def __init__(
-        self, graph: bytes, contract: Contract, *, device: str, threads: int, where: str
+        self,
+        graph: bytes,
+        contract: Contract,
+        *,
+        device: str,
+        threads: int,
+        where: str,
+        precision: str = "fp32",
     ) -> None:
+        self._precision = "float32" if precision == "fp32" else precision
         model = load_graph(graph, where=where)
         if not _wants_gpu(device) and slim(model):
             graph = model.SerializeToString()
@@ -85,7 +95,7 @@ class OnnxRuntime:
             "version": f"onnxruntime {ort.__version__}",
             "provider": provider,
             "device": f"cuda ({cuda_devices()[0]})" if on_gpu else "cpu",
-            "precision": "float32",
+            "precision": self._precision,
             "threads": str(self._threads),
             "cpu": instruction_set(),
         }

@@ -26,7 +26,7 @@ _GROUP: Final = 16
 """Bands that are worked on at a time."""
 _LEAST: Final = 2 * _GROUP
 """Fewer bands are left alone."""
-_PREFIX: Final = "slim/"
+PREFIX: Final = "slim/"
 _ELEMENTWISE: Final = {"Sub", "Mul", "Div", "Add"}
 _RANK: Final = 4
 
@@ -146,7 +146,7 @@ def _product(node: NodeProto, graph: _Graph) -> _Parts:
     ONNX Runtime re-orders all bands for a convolution; a product reads them where they are.
     """
     weight = graph.array(node.input[1]).reshape(1, -1)
-    parts, name = _Parts(), f"{_PREFIX}{node.output[0]}"
+    parts, name = _Parts(), f"{PREFIX}{node.output[0]}"
     shape = parts.constant(f"{name}/shape", np.array([0, weight.shape[1], -1]))
     flat = parts.add("Reshape", [IMAGE, shape], f"{name}/flat")
     total = parts.add("MatMul", [parts.constant(f"{name}/weight", weight), flat], f"{name}/sum")
@@ -158,10 +158,10 @@ def _split(chain: list[NodeProto], graph: _Graph) -> _Parts:
     """Make one chain a group of bands and a running sum."""
     *steps, last = chain
     parts, weight = _Parts(), graph.array(last.input[1])
-    parts.constant(f"{_PREFIX}axis", np.array([1]))
+    parts.constant(f"{PREFIX}axis", np.array([1]))
     total = ""
     for first in range(0, weight.shape[1], _GROUP):
-        name, bands = f"{_PREFIX}{first}", slice(first, first + _GROUP)
+        name, bands = f"{PREFIX}{first}", slice(first, first + _GROUP)
         value = _stored(parts, bands)
         for index, step in enumerate(steps):
             before = steps[index - 1].output[0] if index else IMAGE
@@ -183,12 +183,12 @@ def _split(chain: list[NodeProto], graph: _Graph) -> _Parts:
 
 def _stored(parts: _Parts, bands: slice) -> str:
     """Add the node that takes some bands of the image."""
-    name = f"{_PREFIX}{bands.start}"
+    name = f"{PREFIX}{bands.start}"
     bounds = [
         parts.constant(f"{name}/{what}", np.array([number]))
         for what, number in (("first", bands.start), ("end", bands.stop))
     ]
-    return parts.add("Slice", [IMAGE, *bounds, f"{_PREFIX}axis"], f"{name}/stored")
+    return parts.add("Slice", [IMAGE, *bounds, f"{PREFIX}axis"], f"{name}/stored")
 
 
 def _cut(array: NDArray[Any], bands: slice, *, n_bands: int) -> NDArray[Any]:
