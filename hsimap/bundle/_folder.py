@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
 from hsimap.bundle._card import model_card
+from hsimap.bundle._disk import sync_folder
 from hsimap.bundle._manifest import (
     BundleFields,
     BundleManifest,
@@ -44,6 +45,7 @@ ONNX: Final = "network.onnx"
 INT8: Final = "network.int8.onnx"
 _NETWORKS: Final = (WEIGHTS, ONNX)
 _PAYLOADS: Final = (*_NETWORKS, INT8)
+_NOT_ON_CARD: Final = {"activation_bytes_per_px", "acceptance"}
 _CHUNK: Final = 1 << 20
 _FLAGS: Final = (
     os.O_RDONLY
@@ -126,9 +128,14 @@ class Bundle:
         """
         record = _check_content(fields, files)
         content = {**files, CARD: model_card(record).encode()}
+        return cls._store(Path(path).resolve(), record, content, overwrite=overwrite)
+
+    @classmethod
+    def _store(
+        cls, folder: Path, record: BundleFields, content: Mapping[str, bytes], *, overwrite: bool
+    ) -> Self:
         entries = {name: _entry(data) for name, data in sorted(content.items())}
         manifest = complete(record, entries)
-        folder = Path(path).resolve()
         _check_free(folder, overwrite=overwrite)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -147,17 +154,22 @@ class Bundle:
         changes : mapping
             Field of the manifest to its new value.
         files : mapping, optional
-            ``network.int8.onnx`` and such; the others stay.
+            ``network.int8.onnx``; the others stay.
 
         Raises
         ------
         BundleError, StorageError
             As :meth:`save`.
         """
-        kept = {n: self._payload(n) for n in _PAYLOADS if n in self.manifest.files}
+        kept = {name: self._payload(name) for name in (*_PAYLOADS, CARD)}
         content = {name: data for name, data in kept.items() if data is not None}
+        card = content.pop(CARD)
+        content |= dict(files or {})
         fields = fields_of(self.manifest).model_copy(update=dict(changes))
-        return type(self).save(self.path, fields, content | dict(files or {}), overwrite=True)
+        record = _check_content(fields, content)
+        if not set(changes) <= _NOT_ON_CARD:
+            card = model_card(record).encode()
+        return self._store(self.path.resolve(), record, {**content, CARD: card}, overwrite=True)
 
     @property
     def name(self) -> str:
@@ -323,7 +335,7 @@ def _write(folder: Path, content: Mapping[str, bytes]) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        _sync(temporary)
+        sync_folder(temporary)
         if folder.exists():
             folder.rename(old)
         try:
@@ -332,17 +344,7 @@ def _write(folder: Path, content: Mapping[str, bytes]) -> None:
             if old.exists():
                 old.rename(folder)
             raise
-        _sync(folder.parent)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    """Make a folder's entries durable, where the system can."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -123,12 +123,7 @@ def plan_map(
     MismatchError
         If an output speaks of whole patches, which have no place on a map.
     """
-    for output in manifest.outputs:
-        if output.scope is not Scope.PIXEL:
-            raise MismatchError(
-                f"output {output.name!r} has scope {output.scope.value!r}; only outputs of scope"
-                f" 'pixel' can be mapped"
-            )
+    _refuse_patches(manifest)
     asked = {"tile": settings.tile, "trim": settings.trim, "ramp": settings.ramp}
     rules = TileRules(
         alignment=manifest.alignment,
@@ -164,6 +159,15 @@ def plan_map(
         output_bytes=grid.height * grid.width * _output_bytes(manifest, settings.probabilities),
         notes=_rounding_notes(asked, tiles),
     )
+
+
+def _refuse_patches(manifest: BundleManifest) -> None:
+    for output in manifest.outputs:
+        if output.scope is not Scope.PIXEL:
+            raise MismatchError(
+                f"output {output.name!r} has scope {output.scope.value!r}; only outputs of scope"
+                f" 'pixel' can be mapped"
+            )
 
 
 def cache_bytes(memory: int) -> int:

@@ -33,7 +33,7 @@ _VNNI: Final = {"avx512_vnni", "avx_vnni", "asimd"}
 
 
 def quantise(graph: bytes, batches: Iterable[Batch]) -> bytes:
-    """Quantise the convolutions of a graph but the first, which sees the raw bands.
+    """Quantise the convolutions of a graph, but not the first one of many bands.
 
     Parameters
     ----------
