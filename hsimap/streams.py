@@ -23,9 +23,11 @@ def prefetch(items: Iterable[T], *, depth: int) -> Iterator[T]:
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
     try:
         ahead = deque(pool.submit(next, source, _END) for _ in range(depth))
-        while (item := ahead.popleft().result()) is not _END:
+        held = [ahead.popleft().result()]  # a list can be emptied: the caller alone keeps an item
+        while held[0] is not _END:
             ahead.append(pool.submit(next, source, _END))
-            yield item  # type: ignore[misc]  # _END is excluded above
+            yield held.pop()  # type: ignore[misc]  # _END is excluded above
+            held.append(ahead.popleft().result())
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -1,8 +1,9 @@
 """The model folder: manifest, weights, graph and card, every byte of them under a hash."""
 
-from hsimap.bundle._folder import CARD, MANIFEST, ONNX, WEIGHTS, Bundle
+from hsimap.bundle._folder import CARD, INT8, MANIFEST, ONNX, WEIGHTS, Bundle
 from hsimap.bundle._manifest import (
     SCHEMA_VERSION,
+    Acceptance,
     BundleFields,
     BundleManifest,
     FileEntry,
@@ -12,10 +13,12 @@ from hsimap.bundle._manifest import (
 
 __all__ = [
     "CARD",
+    "INT8",
     "MANIFEST",
     "ONNX",
     "SCHEMA_VERSION",
     "WEIGHTS",
+    "Acceptance",
     "Bundle",
     "BundleFields",
     "BundleManifest",

@@ -17,11 +17,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
 from hsimap.bundle._card import model_card
+from hsimap.bundle._disk import sync_folder
 from hsimap.bundle._manifest import (
     BundleFields,
     BundleManifest,
     FileEntry,
     complete,
+    fields_of,
     first_fault,
     manifest_text,
     one_line,
@@ -40,7 +42,10 @@ MANIFEST: Final = "manifest.json"
 CARD: Final = "MODEL_CARD.md"
 WEIGHTS: Final = "weights.safetensors"
 ONNX: Final = "network.onnx"
-_PAYLOADS: Final = (WEIGHTS, ONNX)
+INT8: Final = "network.int8.onnx"
+_NETWORKS: Final = (WEIGHTS, ONNX)
+_PAYLOADS: Final = (*_NETWORKS, INT8)
+_NOT_ON_CARD: Final = {"activation_bytes_per_px", "acceptance"}
 _CHUNK: Final = 1 << 20
 _FLAGS: Final = (
     os.O_RDONLY
@@ -123,9 +128,14 @@ class Bundle:
         """
         record = _check_content(fields, files)
         content = {**files, CARD: model_card(record).encode()}
+        return cls._store(Path(path).resolve(), record, content, overwrite=overwrite)
+
+    @classmethod
+    def _store(
+        cls, folder: Path, record: BundleFields, content: Mapping[str, bytes], *, overwrite: bool
+    ) -> Self:
         entries = {name: _entry(data) for name, data in sorted(content.items())}
         manifest = complete(record, entries)
-        folder = Path(path).resolve()
         _check_free(folder, overwrite=overwrite)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -133,6 +143,33 @@ class Bundle:
         except OSError as error:
             raise StorageError(f"cannot write the bundle {folder}: {error}") from error
         return cls(path=folder, manifest=manifest)
+
+    def rewrite(
+        self, changes: Mapping[str, object], files: Mapping[str, bytes] | None = None
+    ) -> Self:
+        """Replace the folder in one step: some fields, and files that are new or changed.
+
+        Parameters
+        ----------
+        changes : mapping
+            Field of the manifest to its new value.
+        files : mapping, optional
+            ``network.int8.onnx``; the others stay.
+
+        Raises
+        ------
+        BundleError, StorageError
+            As :meth:`save`.
+        """
+        kept = {name: self._payload(name) for name in (*_PAYLOADS, CARD)}
+        content = {name: data for name, data in kept.items() if data is not None}
+        card = content.pop(CARD)
+        content |= dict(files or {})
+        fields = fields_of(self.manifest).model_copy(update=dict(changes))
+        record = _check_content(fields, content)
+        if not set(changes) <= _NOT_ON_CARD:
+            card = model_card(record).encode()
+        return self._store(self.path.resolve(), record, {**content, CARD: card}, overwrite=True)
 
     @property
     def name(self) -> str:
@@ -148,6 +185,11 @@ class Bundle:
     def onnx(self) -> bytes | None:
         """The ONNX graph, checked against its hash as it is read; None = there is none."""
         return self._payload(ONNX)
+
+    @property
+    def int8(self) -> bytes | None:
+        """The quantised graph, checked against its hash as it is read; None = there is none."""
+        return self._payload(INT8)
 
     def weights(self) -> dict[str, NDArray[np.generic]]:
         """Return the weights by parameter name, checked against their hash as they are read.
@@ -213,8 +255,8 @@ def _check_content(
     fields: BundleFields | Mapping[str, object], files: Mapping[str, bytes]
 ) -> BundleFields:
     strays = sorted(set(files) - set(_PAYLOADS))
-    if strays or not files:
-        raise BundleError(f"a bundle holds {' and/or '.join(_PAYLOADS)}, got {sorted(files)}")
+    if strays or not set(files) & set(_NETWORKS):
+        raise BundleError(f"a bundle holds {' and/or '.join(_NETWORKS)}, got {sorted(files)}")
     try:
         record = BundleFields.model_validate(fields)
     except ValidationError as error:
@@ -227,7 +269,7 @@ def _check_content(
 def _check_names(folder: Path, manifest: BundleManifest) -> None:
     wanted = {MANIFEST, *manifest.files}
     illegal = wanted - {MANIFEST, CARD, *_PAYLOADS}
-    if illegal or CARD not in wanted or not wanted & set(_PAYLOADS):
+    if illegal or CARD not in wanted or not wanted & set(_NETWORKS):
         raise BundleError(f"{folder / MANIFEST} lists the files {sorted(wanted)}, which is illegal")
     if (WEIGHTS in wanted) != (manifest.network is not None):
         raise BundleError(f"{folder / MANIFEST}: `network` and {WEIGHTS} go together")
@@ -293,7 +335,7 @@ def _write(folder: Path, content: Mapping[str, bytes]) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        _sync(temporary)
+        sync_folder(temporary)
         if folder.exists():
             folder.rename(old)
         try:
@@ -302,17 +344,7 @@ def _write(folder: Path, content: Mapping[str, bytes]) -> None:
             if old.exists():
                 old.rename(folder)
             raise
-        _sync(folder.parent)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    """Make a folder's entries durable, where the system can."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -99,6 +99,29 @@ class FileEntry(_Record):
     size: int = Field(ge=0)
 
 
+class Acceptance(_Record):
+    """How a reduced precision compares with float32 on one kind of machine."""
+
+    runtime: Literal["torch", "onnx", "openvino"]
+    precision: Literal["bf16", "fp16", "int8"]
+    cpu: str
+    """Instruction set of the CPU that it was measured on; another one needs its own record."""
+    verdict: Literal["accepted", "refused", "waived"]
+    """waived: the figures do not suffice, or there are too few, and the user said to go on."""
+    pixels: int = Field(ge=0)
+    """Valid pixels that were compared, none of them used for calibration."""
+    scene: str
+    """Where they are from."""
+    tasks: dict[str, dict[str, float]]
+    """Task to ``agreement`` of its classes, or ``rmse`` and ``p999`` in standard deviations."""
+    faults: tuple[str, ...] = ()
+    """What fell short, a sentence each."""
+    metrics: Literal["not measured"] = "not measured"
+    """Change of the validation metrics; they need labels."""
+    mpx_per_s: float = Field(gt=0)
+    """Speed on that machine, with one thread a core."""
+
+
 class BundleFields(_Record):
     """What the maker of a bundle states; the rest of the manifest is computed."""
 
@@ -125,6 +148,8 @@ class BundleFields(_Record):
     """NetworkSpec as JSON; None = the bundle is ONNX only."""
     metrics: Facts = Field(default_factory=dict)
     provenance: Facts = Field(default_factory=dict)
+    acceptance: tuple[Acceptance, ...] = ()
+    """Written by ``hsimap export``; left out of the text where there is none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -193,13 +218,26 @@ def complete(fields: BundleFields, files: dict[str, FileEntry]) -> BundleManifes
     return draft.model_copy(update={"digest": digest_of(draft)})
 
 
+def fields_of(manifest: BundleManifest) -> BundleFields:
+    """Return what the maker stated, without files and digest."""
+    return BundleFields(**_fields_of(manifest))
+
+
 def _fields_of(fields: BundleFields) -> dict[str, Any]:
     return {name: getattr(fields, name) for name in BundleFields.model_fields}
 
 
+def _content(manifest: BundleManifest) -> dict[str, Any]:
+    content = manifest.model_dump(mode="json")
+    if not content["acceptance"]:
+        del content["acceptance"]  # as in the bundles that were written before there was any
+    return content
+
+
 def digest_of(manifest: BundleManifest) -> str:
     """Return the sha256 of the canonical JSON of everything but the digest."""
-    content = manifest.model_dump(mode="json", exclude={"digest"})
+    content = _content(manifest)
+    del content["digest"]
     text = json.dumps(
         content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
@@ -208,7 +246,7 @@ def digest_of(manifest: BundleManifest) -> str:
 
 def manifest_text(manifest: BundleManifest) -> bytes:
     """Return the one legal text of a manifest: sorted keys, two blanks, UTF-8, a final newline."""
-    content = manifest.model_dump(mode="json")
+    content = _content(manifest)
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode()
 

@@ -26,7 +26,9 @@ def run(
 
     A network that was trained elsewhere is then mapped by this engine like any other.
     """
-    from hsimap.runtimes import import_onnx
+    from hsimap.runtimes import import_onnx, measure_activations
 
     bundle = import_onnx(network, manifest, out, overwrite=overwrite)
+    if bundle.manifest.activation_bytes_per_px is None:
+        bundle = bundle.rewrite({"activation_bytes_per_px": measure_activations(bundle)})
     typer.echo(f"{bundle.path}: model {bundle.name}, digest {bundle.digest[:12]}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from hsimap._version import __version__
-from hsimap.cli import _config, _import, _inspect, _predict, _sample, _train, _verify
+from hsimap.cli import _config, _export, _import, _inspect, _predict, _sample, _train, _verify
 from hsimap.cli._failures import AGAIN, BUG, INTERRUPTED, Terminated, failure_of
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ VERBS: Final = {
     "inspect": _inspect,
     "verify": _verify,
     "import": _import,
+    "export": _export,
     "sample": _sample,
     "config": _config,
 }

@@ -30,6 +30,17 @@ class Runtime(StrEnum):
     AUTO = "auto"
     TORCH = "torch"
     ONNX = "onnx"
+    OPENVINO = "openvino"
+
+
+class Precision(StrEnum):
+    """What the network computes in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+    INT8 = "int8"
 
 
 class Device(StrEnum):
@@ -69,6 +80,10 @@ def run(
     runtime: Annotated[
         Runtime, typer.Option(help="What runs the network; auto: ONNX where the model has it.")
     ] = Runtime.AUTO,
+    precision: Annotated[
+        Precision,
+        typer.Option(help="auto: the fastest that the model was accepted for (hsimap export)."),
+    ] = Precision.AUTO,
     device: Annotated[
         Device, typer.Option(help="Where; one that is asked for and absent is an error.")
     ] = Device.AUTO,
@@ -112,6 +127,7 @@ def run(
     with event_log(log_json) as log:
         settings = MapSettings(
             runtime=runtime.value,
+            precision=precision.value,
             device=device.value,
             threads=threads,
             tile=tile,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hsimap.mapping.acceptance import export_routes
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.mapping.lazy import predict
 from hsimap.mapping.run import MapReport, estimate_run, map_scene
@@ -15,6 +16,7 @@ __all__ = [
     "SceneAdapter",
     "choose_model",
     "estimate_run",
+    "export_routes",
     "map_scene",
     "output_folders",
     "plan_map",

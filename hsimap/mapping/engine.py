@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsimap.mapping.blending import TileRow, blend_strip
-from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.streams import prefetch
 
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ class Engine:
         What the network gives.
     on_tile : callable, optional
         Called after each tile.
+    read_ahead : int
+        Tiles that are read while one is computed.
     """
 
     def __init__(
@@ -76,9 +77,10 @@ class Engine:
         runtime: Runtime,
         outputs: Sequence[Output],
         on_tile: Callable[[], None] = lambda: None,
+        read_ahead: int = 1,
     ) -> None:
         self._plan, self._source, self._runtime = plan, source, runtime
-        self._outputs, self._on_tile = outputs, on_tile
+        self._outputs, self._on_tile, self._read_ahead = outputs, on_tile, read_ahead
 
     def strips(self, wanted: Sequence[int]) -> Iterator[Strip]:
         """Yield the wanted strips in rising order.
@@ -89,7 +91,7 @@ class Engine:
         emit = set(wanted)
         pixels = prefetch(
             (item for row in rows for item in read_tiles(self._source, self._plan, row)),
-            depth=READ_AHEAD,
+            depth=self._read_ahead,
         )
         carry: dict[str, NDArray[np.float32]] = {}
         previous = -1
@@ -122,8 +124,11 @@ class Engine:
             seen[:, foot.col : foot.col + foot.width] = inner
             if inner.any():
                 image = self._source.to_network(values)[None]
+                del values  # as large as half the image; not needed while the network runs
                 mask = valid.astype(np.float32)[None, None]
-                for name, result in self._runtime.forward(image, mask).items():
+                results = self._runtime.forward(image, mask)
+                del image  # else it lies beside the next tile's
+                for name, result in results.items():
                     canvases[name].add(tile, result[0])
             self._on_tile()
         return RowResult(
@@ -171,15 +176,17 @@ def read_tiles(
     ``values`` is ``(band, side, side)`` in storage units, ``valid`` is ``(side, side)``.
     """
     shared = plan.side - plan.kept
-    last: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
+    edge: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
     for tile in plan.row_tiles(row):
-        if last is None or shared <= 0:
-            last = source.read(tile.read)
+        if edge is None:
+            values, valid = source.read(tile.read)
         else:
             fresh = replace(tile.read, col=tile.read.col + shared, width=plan.side - shared)
             values, valid = source.read(fresh)
-            last = (
-                np.concatenate([last[0][:, :, -shared:], values], axis=2),
-                np.concatenate([last[1][:, -shared:], valid], axis=1),
-            )
-        yield tile, *last
+            values = np.concatenate([edge[0], values], axis=2)
+            valid = np.concatenate([edge[1], valid], axis=1)
+        if shared > 0:  # a copy: a view would keep the whole tile
+            edge = values[:, :, -shared:].copy(), valid[:, -shared:].copy()
+        whole = [(tile, values, valid)]
+        del values, valid
+        yield whole.pop()

@@ -22,7 +22,7 @@ from hsimap.mapping.encoding import (
 )
 from hsimap.mapping.engine import Engine, RowResult, Strip
 from hsimap.mapping.settings import MapSettings, plan_map
-from hsimap.runtimes import open_runtime
+from hsimap.runtimes import choices, open_runtime
 from hsimap.scenes import Scene, open_scene, scene_from_array
 
 if TYPE_CHECKING:
@@ -68,8 +68,14 @@ def predict(
     settings = settings or MapSettings()
     adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize).tiles
+    # Nothing is timed here: what comes first is float32 unless another precision is asked for.
+    route = choices(bundle, runtime=settings.runtime, precision=settings.precision)[0]
     runtime = open_runtime(
-        bundle, runtime=settings.runtime, device=settings.device, threads=settings.threads
+        bundle,
+        runtime=route.runtime,
+        precision=route.precision,
+        device=settings.device,
+        threads=settings.threads,
     )
     engine = Engine(plan, adapter, runtime=runtime, outputs=bundle.manifest.outputs)
     strips = _delayed_strips(engine, plan)

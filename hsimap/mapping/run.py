@@ -20,8 +20,10 @@ from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of
 from hsimap.mapping.engine import Engine, Strip, rows_needed
 from hsimap.mapping.events import Listener, StripClock, ignore
 from hsimap.mapping.journal import LayerStore, RunFolder, locked
-from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings, plan_map
-from hsimap.runtimes import open_runtime
+from hsimap.mapping.probe import resolve_route
+from hsimap.mapping.settings import MapPlan, MapSettings, cache_bytes, plan_map
+from hsimap.runtimes import choices, open_runtime
+from hsimap.scenes import bound_cache
 from hsimap.streams import drain
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
     from hsimap.bundle import Bundle
     from hsimap.mapping.adapter import Source
-    from hsimap.mapping.tiling import TilePlan
-    from hsimap.runtimes import Runtime
+    from hsimap.mapping.probe import Batch
+    from hsimap.runtimes import Route, Runtime
     from hsimap.scenes import Scene
     from hsimap.tasks import Output
 
@@ -110,12 +112,16 @@ def map_scene(
     """
     started = time.monotonic()
     planned_crash()
+    bound_cache(cache_bytes(settings.memory))
     adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize)
+    route, told = resolve_route(
+        bundle, settings, out=out, sample=lambda: _middle_tile(adapter, plan)
+    )
     todo: list[int] = []
-    notes = (*adapter.notes, *plan.notes)
+    notes = (*adapter.notes, *plan.notes, *told)
     with ExitStack() as stack:
-        runtime = stack.enter_context(closing(_open(bundle, settings)))
+        runtime = stack.enter_context(closing(_open(bundle, settings, route)))
         identity = _identity(scene, bundle, plan, runtime=runtime, settings=settings)
         make_folder(out)
         stack.enter_context(locked(out))
@@ -125,7 +131,7 @@ def map_scene(
             check_room(out, plan)
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
-            job = _Job(plan.tiles, _products(scene, bundle, settings), run, listen)
+            job = _Job(plan, _products(scene, bundle, settings), run, listen)
             stack.callback(job.close)
             todo = job.todo
             job.compute(adapter, runtime, bundle.manifest.outputs, progress)
@@ -163,9 +169,10 @@ class _Job:
     """The strips that are still to be computed, and where they go."""
 
     def __init__(
-        self, tiles: TilePlan, products: list[Product], run: RunFolder, listen: Listener
+        self, plan: MapPlan, products: list[Product], run: RunFolder, listen: Listener
     ) -> None:
-        self._tiles, self._run = tiles, run
+        tiles = plan.tiles
+        self._tiles, self._buffers, self._run = tiles, plan.buffers, run
         self._clock = StripClock(tiles, listen)
         self.stores: list[tuple[Product, LayerStore]] = []
         for product in products:
@@ -202,10 +209,16 @@ class _Job:
         self, source: Source, runtime: Runtime, outputs: Sequence[Output], progress: Progress
     ) -> None:
         """Compute, encode, write and journal what is missing; writing overlaps computing."""
-        on_tile = self._tile_counter(progress)
-        engine = Engine(self._tiles, source, runtime=runtime, outputs=outputs, on_tile=on_tile)
+        engine = Engine(
+            self._tiles,
+            source,
+            runtime=runtime,
+            outputs=outputs,
+            on_tile=self._tile_counter(progress),
+            read_ahead=self._buffers.read_ahead,
+        )
         self._clock.start(self.todo, len(rows_needed(self._tiles, self.todo)))
-        for _ in drain(self._write, engine.strips(self.todo), depth=WRITE_BEHIND):
+        for _ in drain(self._write, engine.strips(self.todo), depth=self._buffers.write_behind):
             pass
         crash_point("strips-complete")
 
@@ -231,10 +244,20 @@ class _Job:
             store.close()
 
 
-def _open(bundle: Bundle, settings: MapSettings) -> Runtime:
+def _open(bundle: Bundle, settings: MapSettings, route: Route) -> Runtime:
     return open_runtime(
-        bundle, runtime=settings.runtime, device=settings.device, threads=settings.threads
+        bundle,
+        runtime=route.runtime,
+        precision=route.precision,
+        device=settings.device,
+        threads=settings.threads,
     )
+
+
+def _middle_tile(adapter: SceneAdapter, plan: MapPlan) -> Batch:
+    tiles = plan.tiles
+    values, valid = adapter.read(tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2).read)
+    return adapter.to_network(values)[None], valid.astype(np.float32)[None, None]
 
 
 def _identity(
@@ -302,13 +325,11 @@ def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[M
     adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize)
     tiles = plan.tiles
-    middle = tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2)
-    with closing(_open(bundle, settings)) as runtime:
+    route = choices(bundle, runtime=settings.runtime, precision=settings.precision)[0]
+    with closing(_open(bundle, settings, route)) as runtime:
         seconds = 0.0
         for _ in range(2):
             started = time.monotonic()
-            values, valid = adapter.read(middle.read)
-            mask = valid.astype(np.float32)[None, None]
-            runtime.forward(adapter.to_network(values)[None], mask)
+            runtime.forward(*_middle_tile(adapter, plan))
             seconds = time.monotonic() - started
     return plan, seconds * tiles.n_rows * tiles.n_cols

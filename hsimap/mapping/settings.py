@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from hsimap.errors import MismatchError, ResourceError
-from hsimap.mapping.tiling import READ_AHEAD, TilePlan, TileRules, plan_tiles
+from hsimap.mapping.tiling import TilePlan, TileRules, plan_tiles
 from hsimap.tasks import Scope
 
 if TYPE_CHECKING:
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 Probabilities = Literal["all", "max", "none"]
 BASE_BYTES: Final = 400 << 20
 """Interpreter, libraries and weights, as measured with ONNX Runtime and GDAL loaded (340 MiB)."""
-WRITE_BEHIND: Final = 1
-"""Strips between blending and the journal: a kill loses that one and the tile row in hand."""
+_CACHE: Final = 256 << 20
+"""Most that the file library may keep of what it decoded, in bytes."""
+_SLACK: Final = 1.05
+"""Freed memory that the C library keeps, over what is counted."""
+_CACHE_SHARE: Final = 8
+"""It gets no more than this part of the budget."""
 _ACTIVATION_BYTES: Final = 4096.0
 """Assumed where a bundle does not state its own, in bytes per pixel of a tile."""
 
@@ -27,7 +31,9 @@ class MapSettings:
     """The options of ``hsimap predict``."""
 
     runtime: str = "auto"
-    """auto, torch or onnx."""
+    """auto, torch, onnx or openvino."""
+    precision: str = "auto"
+    """fp32, bf16 or int8; auto = the fastest that the bundle holds an acceptance of."""
     device: str = "auto"
     """auto, cpu or cuda; a device that is asked for and absent is an error."""
     threads: int | None = None
@@ -47,10 +53,26 @@ class MapSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Buffers:
+    """What waits between the stages of a run; more evens out stages of uneven speed."""
+
+    read_ahead: int
+    """Tiles that are read while one is computed."""
+    write_behind: int
+    """Strips that are written while one is computed."""
+
+
+BUFFERS: Final = (Buffers(read_ahead=2, write_behind=1), Buffers(read_ahead=1, write_behind=1))
+"""From the most to the least; with the last one every stage still has work. A kill loses the strips
+that wait, so that there is never more than one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MapPlan:
     """A tile grid and what it costs."""
 
     tiles: TilePlan
+    buffers: Buffers
     memory_bytes: int
     """Estimated peak of the process."""
     output_bytes: int
@@ -72,6 +94,8 @@ class MapPlan:
             "tiles": tiles.n_rows * tiles.n_cols,
             "strips": tiles.n_rows,
             "computed_per_mapped": round(tiles.ratio, 4),
+            "read_ahead": self.buffers.read_ahead,
+            "write_behind": self.buffers.write_behind,
             "memory_bytes": self.memory_bytes,
             "output_bytes": self.output_bytes,
         }
@@ -100,12 +124,7 @@ def plan_map(
     MismatchError
         If an output speaks of whole patches, which have no place on a map.
     """
-    for output in manifest.outputs:
-        if output.scope is not Scope.PIXEL:
-            raise MismatchError(
-                f"output {output.name!r} has scope {output.scope.value!r}; only outputs of scope"
-                f" 'pixel' can be mapped"
-            )
+    _refuse_patches(manifest)
     asked = {"tile": settings.tile, "trim": settings.trim, "ramp": settings.ramp}
     rules = TileRules(
         alignment=manifest.alignment,
@@ -116,8 +135,9 @@ def plan_map(
         tile=settings.tile,
     )
 
-    def memory(tiles: TilePlan) -> int:
-        return estimate_memory(tiles, manifest, itemsize=itemsize)
+    def memory(tiles: TilePlan, buffers: Buffers = BUFFERS[-1]) -> int:
+        needed = estimate_memory(tiles, manifest, itemsize=itemsize, buffers=buffers)
+        return int((needed + cache_bytes(settings.memory)) * _SLACK)
 
     tiles = plan_tiles(
         height=grid.height,
@@ -132,23 +152,44 @@ def plan_map(
             f" than the memory budget of {settings.memory / 2**20:.0f} MiB; raise --memory"
             + ("" if settings.tile is None else " or lower --tile")
         )
+    buffers = next(some for some in BUFFERS if memory(tiles, some) <= settings.memory)
     return MapPlan(
         tiles=tiles,
-        memory_bytes=needed,
+        buffers=buffers,
+        memory_bytes=memory(tiles, buffers),
         output_bytes=grid.height * grid.width * _output_bytes(manifest, settings.probabilities),
         notes=_rounding_notes(asked, tiles),
     )
 
 
-def estimate_memory(tiles: TilePlan, manifest: BundleManifest, *, itemsize: int) -> int:
+def _refuse_patches(manifest: BundleManifest) -> None:
+    for output in manifest.outputs:
+        if output.scope is not Scope.PIXEL:
+            raise MismatchError(
+                f"output {output.name!r} has scope {output.scope.value!r}; only outputs of scope"
+                f" 'pixel' can be mapped"
+            )
+
+
+def cache_bytes(memory: int) -> int:
+    """Return how much of a budget the file library may keep of what it decoded, in bytes."""
+    return min(_CACHE, memory // _CACHE_SHARE)
+
+
+def estimate_memory(
+    tiles: TilePlan, manifest: BundleManifest, *, itemsize: int, buffers: Buffers
+) -> int:
     """Return the estimated peak of the process, in bytes (see ``docs/concepts.md``)."""
-    area = tiles.side**2
-    stored = area * manifest.input.n_bands * itemsize * (READ_AHEAD + 2)
-    image = area * manifest.input.n_bands * 4
+    area, n_bands = tiles.side**2, manifest.input.n_bands
+    # One tile is computed; the newest is put together of the columns that are shared and the rest.
+    stored = area * (n_bands * itemsize + 1) * (buffers.read_ahead + 2)
+    image = area * (n_bands + 1) * 4
     activations = area * (manifest.activation_bytes_per_px or _ACTIVATION_BYTES)
     row = (tiles.kept + tiles.ramp) * tiles.width
     channels = sum(output.channels / output.stride**2 for output in manifest.outputs)
-    canvases = row * channels * 4 * (WRITE_BEHIND + 2)
+    largest = max(output.channels / output.stride**2 for output in manifest.outputs)
+    # One strip is computed, the others wait or are written: one map at a time is encoded.
+    canvases = row * 4 * (channels * (buffers.write_behind + 1) + 2 * largest)
     return int(BASE_BYTES + stored + image + activations + canvases)
 
 

@@ -14,16 +14,13 @@ k only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hsimap.errors import UsageError
 from hsimap.geometry import Window, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-READ_AHEAD: Final = 2
-"""Tiles that wait between the reader and the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,34 +4,68 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hsimap.bundle import ONNX, WEIGHTS
+from hsimap.bundle import INT8, ONNX, WEIGHTS
 from hsimap.errors import UsageError
-from hsimap.runtimes._host import available_cpus, keep_freed_memory
+from hsimap.runtimes._host import available_cpus, instruction_set, keep_freed_memory
 from hsimap.runtimes._interface import Contract, Runtime
 from hsimap.runtimes._parity import TOLERANCE, ParityReport
+from hsimap.runtimes._routes import (
+    FULL,
+    PRECISIONS,
+    Route,
+    choices,
+    default_runtime,
+    record_of,
+    reduced_routes,
+    waiver_note,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from hsimap.bundle import Bundle
     from hsimap.runtimes._export import Exportable
+    from hsimap.runtimes._quantise import Batch
 
 __all__ = [
     "Contract",
     "ParityReport",
+    "Route",
     "Runtime",
     "available_cpus",
+    "choices",
+    "default_runtime",
     "export_onnx",
     "import_onnx",
+    "instruction_set",
     "keep_freed_memory",
+    "measure_activations",
     "open_runtime",
+    "quantise",
+    "record_of",
+    "reduced_routes",
+    "waiver_note",
 ]
-_CHOICES: Final = {"runtime": ("auto", "torch", "onnx"), "device": ("auto", "cpu", "cuda")}
+_GIVES: Final = {
+    "torch": (FULL, "bf16"),
+    "onnx": (FULL, "int8"),
+    "openvino": (FULL, "bf16"),
+}
+_CHOICES: Final = {
+    "runtime": ("auto", "torch", "onnx", "openvino"),
+    "precision": PRECISIONS,
+    "device": ("auto", "cpu", "cuda"),
+}
 
 
 def open_runtime(
-    bundle: Bundle, *, runtime: str = "auto", device: str = "auto", threads: int | None = None
+    bundle: Bundle,
+    *,
+    runtime: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str = FULL,
 ) -> Runtime:
     """Make a bundle's network ready to run.
 
@@ -40,11 +74,13 @@ def open_runtime(
     bundle : Bundle
         The model.
     runtime : str
-        torch, onnx, or auto: onnx if the bundle holds a graph, else torch.
+        torch, onnx, openvino, or auto: onnx if the bundle holds a graph, else torch.
     device : str
         cpu, cuda, or auto: cuda if there is one that works, else cpu.
     threads : int, optional
         Threads of one forward; None = the cores this process may use.
+    precision : str
+        fp32, bf16 or int8. Whether it was accepted is not asked here: see :func:`choices`.
 
     Returns
     -------
@@ -60,30 +96,58 @@ def open_runtime(
     BundleError
         If the network is refused or does not fit its manifest.
     """
-    for name, value in (("runtime", runtime), ("device", device)):
+    for name, value in (("runtime", runtime), ("device", device), ("precision", precision)):
         if value not in _CHOICES[name]:
             raise UsageError(f"--{name} must be one of {', '.join(_CHOICES[name])}, got {value!r}")
     if threads is not None and threads < 1:
         raise UsageError(f"--threads must be at least 1, got {threads}")
     threads = threads or available_cpus()
-    files = bundle.manifest.files
-    chosen = ("onnx" if ONNX in files else "torch") if runtime == "auto" else runtime
-    needed, other = (ONNX, "torch") if chosen == "onnx" else (WEIGHTS, "onnx")
-    if needed not in files:
+    chosen = default_runtime(bundle) if runtime == "auto" else runtime
+    needed, other = (WEIGHTS, "onnx") if chosen == "torch" else (ONNX, "torch")
+    if needed not in bundle.manifest.files:
         raise UsageError(f"model {bundle.name!r} holds no {needed}; use --runtime {other}")
+    if precision not in _GIVES[chosen]:
+        raise UsageError(f"--runtime {chosen} does not run {precision}; use --precision {FULL}")
     if chosen == "torch":
         from hsimap.runtimes._torch import open_torch
 
-        return open_torch(bundle, device=device, threads=threads)
+        return open_torch(bundle, device=device, threads=threads, precision=precision)
+    return _open_graph(bundle, chosen, device=device, threads=threads, precision=precision)
+
+
+def _open_graph(
+    bundle: Bundle, runtime: str, *, device: str, threads: int, precision: str
+) -> Runtime:
+    name, graph = (INT8, bundle.int8) if precision == "int8" else (ONNX, bundle.onnx)
+    where = str(bundle.path / name)
+    if graph is None:
+        raise UsageError(f"model {bundle.name!r} holds no {name}; make it with hsimap export")
+    contract = Contract.of(bundle.manifest)
+    if runtime == "openvino":
+        from hsimap.runtimes._openvino import OpenVinoRuntime
+
+        if device == "cuda":
+            raise UsageError("--runtime openvino runs on the CPU; use --device cpu")
+        return OpenVinoRuntime(graph, contract, precision=precision, threads=threads, where=where)
     from hsimap.runtimes._onnx import OnnxRuntime
 
     return OnnxRuntime(
-        bundle.onnx or b"",
-        Contract.of(bundle.manifest),
-        device=device,
-        threads=threads,
-        where=str(bundle.path / ONNX),
+        graph, contract, device=device, threads=threads, where=where, precision=precision
     )
+
+
+def measure_activations(bundle: Bundle) -> float | None:
+    """Measure the memory of a forward; see :func:`hsimap.runtimes._memory.activation_bytes`."""
+    from hsimap.runtimes._memory import activation_bytes
+
+    return activation_bytes(bundle)
+
+
+def quantise(graph: bytes, batches: Iterable[Batch]) -> bytes:
+    """Quantise a graph to int8; see :func:`hsimap.runtimes._quantise.quantise`."""
+    from hsimap.runtimes._quantise import quantise as make
+
+    return make(graph, batches)
 
 
 def export_onnx(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MAX_TILE: Final = 512
+_MAX_TILE: Final = 1024
 _RAMP: Final = 8
 _SIDE_ROLES: Final = (Role.STD, Role.LOW, Role.HIGH)
 

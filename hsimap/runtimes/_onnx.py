@@ -14,6 +14,7 @@ from hsimap.errors import BundleError, ResourceError
 from hsimap.runtimes._graph import load_graph
 from hsimap.runtimes._host import cuda_devices, instruction_set
 from hsimap.runtimes._interface import IMAGE, VALID
+from hsimap.runtimes._slim import slim
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,8 @@ _MEMORY_WORDS: Final = ("bad allocation", "bad_alloc", "Failed to allocate", "ou
 _CPU: Final = "CPUExecutionProvider"
 _CUDA: Final = "CUDAExecutionProvider"
 _CUDA_OPTIONS: Final = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+_DISABLED: Final = ["GatherSliceToSplitFusion"]
+"""It would copy all bands at once where ``slim`` takes a few at a time."""
 _FATAL: Final = 4
 _RANK: Final = 4
 _log = logging.getLogger("hsimap")
@@ -51,6 +54,8 @@ class OnnxRuntime:
         Threads of one forward.
     where : str
         Name of the graph, for messages.
+    precision : str
+        What the graph computes in, for the record; fp32 or int8.
 
     Raises
     ------
@@ -61,9 +66,20 @@ class OnnxRuntime:
     """
 
     def __init__(
-        self, graph: bytes, contract: Contract, *, device: str, threads: int, where: str
+        self,
+        graph: bytes,
+        contract: Contract,
+        *,
+        device: str,
+        threads: int,
+        where: str,
+        precision: str = "fp32",
     ) -> None:
-        load_graph(graph, where=where)
+        self._precision = "float32" if precision == "fp32" else precision
+        model = load_graph(graph, where=where)
+        if not _wants_gpu(device) and slim(model):
+            graph = model.SerializeToString()
+        del model
         self._contract, self._threads = contract, threads
         self._session = open_session(graph, device=device, threads=threads, where=where)
         _check_inputs(self._session, contract, where=where)
@@ -79,7 +95,7 @@ class OnnxRuntime:
             "version": f"onnxruntime {ort.__version__}",
             "provider": provider,
             "device": f"cuda ({cuda_devices()[0]})" if on_gpu else "cpu",
-            "precision": "float32",
+            "precision": self._precision,
             "threads": str(self._threads),
             "cpu": instruction_set(),
         }
@@ -111,7 +127,7 @@ def open_session(graph: bytes, *, device: str, threads: int, where: str) -> ort.
     ResourceError
         If the device is not there or the memory does not suffice.
     """
-    wants_gpu = device == "cuda" or (device == "auto" and bool(cuda_devices()))
+    wants_gpu = _wants_gpu(device)
     if wants_gpu and not cuda_devices():
         raise ResourceError("cuda was asked for, but no CUDA device is there; use --device cpu")
     options = ort.SessionOptions()
@@ -128,7 +144,9 @@ def open_session(graph: bytes, *, device: str, threads: int, where: str) -> ort.
         with quiet:  # both print what they miss
             if built_in:
                 ort.preload_dlls()
-            session = ort.InferenceSession(graph, options, providers=providers)
+            session = ort.InferenceSession(
+                graph, options, providers=providers, disabled_optimizers=_DISABLED
+            )
     except ERRORS as error:
         raise _translate(error, what=f"{where} does not load") from error
     if wants_gpu and session.get_providers()[0] != _CUDA:
@@ -140,6 +158,10 @@ def open_session(graph: bytes, *, device: str, threads: int, where: str) -> ort.
             raise ResourceError(f"cuda was asked for, but {text} or --device cpu")
         _log.warning("running on the CPU: %s", text)
     return session
+
+
+def _wants_gpu(device: str) -> bool:
+    return device == "cuda" or (device == "auto" and bool(cuda_devices()))
 
 
 def run_session(

@@ -35,6 +35,8 @@ class TorchRuntime:
         auto, cpu or cuda.
     threads : int
         Threads of one forward; torch knows one number for the whole process.
+    precision : str
+        fp32, or bf16: matrix products and convolutions only, the rest stays in float32.
 
     Raises
     ------
@@ -43,8 +45,15 @@ class TorchRuntime:
     """
 
     def __init__(
-        self, network: torch.nn.Module, contract: Contract, *, device: str, threads: int
+        self,
+        network: torch.nn.Module,
+        contract: Contract,
+        *,
+        device: str,
+        threads: int,
+        precision: str = "fp32",
     ) -> None:
+        self._precision = precision
         self._contract, self._threads = contract, threads
         self._device = _device(device)
         keep_freed_memory()
@@ -64,7 +73,7 @@ class TorchRuntime:
             "version": f"torch {torch.__version__}",
             "provider": "cudnn" if on_gpu else "mkldnn",
             "device": name,
-            "precision": "float32",
+            "precision": "float32" if self._precision == "fp32" else self._precision,
             "threads": str(self._threads),
             "cpu": instruction_set(),
         }
@@ -75,7 +84,7 @@ class TorchRuntime:
         """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`."""
         self._contract.check_input(image, valid)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._cast():
                 results = self._network(self._tensor(image), self._tensor(valid))
                 arrays = [result.float().contiguous().cpu().numpy() for result in results]
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -89,6 +98,10 @@ class TorchRuntime:
         self._contract.check_output(named, image.shape)
         return named
 
+    def _cast(self) -> torch.autocast:
+        reduced = self._precision == "bf16"
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=reduced)
+
     def _tensor(self, array: NDArray[np.float32]) -> torch.Tensor:
         tensor = torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
         return tensor.contiguous(memory_format=torch.channels_last)
@@ -100,7 +113,9 @@ class TorchRuntime:
             torch.cuda.empty_cache()
 
 
-def open_torch(bundle: Bundle, *, device: str, threads: int) -> TorchRuntime:
+def open_torch(
+    bundle: Bundle, *, device: str, threads: int, precision: str = "fp32"
+) -> TorchRuntime:
     """Build a bundle's network and load its weights.
 
     Raises
@@ -111,7 +126,8 @@ def open_torch(bundle: Bundle, *, device: str, threads: int) -> TorchRuntime:
         If the device is not there.
     """
     network = load_network(bundle)
-    return TorchRuntime(network, Contract.of(bundle.manifest), device=device, threads=threads)
+    contract = Contract.of(bundle.manifest)
+    return TorchRuntime(network, contract, device=device, threads=threads, precision=precision)
 
 
 def load_network(bundle: Bundle) -> MappingNetwork:

@@ -18,7 +18,7 @@ from hsimap.evaluation import TaskScores, score_stands, score_task, square_block
 from hsimap.geometry import round_up
 from hsimap.labels import TEST
 from hsimap.runtimes import export_onnx
-from hsimap.training._memory import activation_bytes
+from hsimap.runtimes._memory import activation_bytes
 from hsimap.training._seams import choose_crop, measure_seams
 from hsimap.training._validation import LiveRuntime, predict_fold, whole_targets
 

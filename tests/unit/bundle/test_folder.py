@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from hsimap.bundle import CARD, MANIFEST, ONNX, WEIGHTS, Bundle, _folder
+from hsimap.bundle import CARD, INT8, MANIFEST, ONNX, WEIGHTS, Bundle, _folder
 from hsimap.errors import BundleError, OutputExistsError, StorageError, UsageError
 
 Fields = Callable[..., dict[str, Any]]
@@ -207,7 +207,7 @@ def broken_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_folder, "_sync", fail)
+        patch.setattr(_folder, "sync_folder", fail)
         yield
 
 
@@ -226,3 +226,30 @@ def test_the_card_tells_a_person_what_the_model_is(bundle: Bundle) -> None:
         assert text in card
     assert "| cover | overall_accuracy | 0.875 |" in card
     assert "| scenes |  | a.tif, b.tif |" in card
+
+
+def test_a_rewrite_keeps_what_it_does_not_name(
+    tmp_path: Path, fields: Fields, payload: dict[str, bytes]
+) -> None:
+    bundle = Bundle.save(tmp_path / "model", fields(), payload)
+    text = (bundle.path / MANIFEST).read_bytes()
+    card = (bundle.path / CARD).read_bytes()
+    assert b"acceptance" not in text  # nothing changes for bundles that have none
+    changed = bundle.rewrite({"activation_bytes_per_px": 77.0}, {INT8: b"small"})
+    loaded = Bundle.load(bundle.path)
+    assert loaded.manifest == changed.manifest
+    assert (loaded.onnx, loaded.int8) == (payload[ONNX], b"small")
+    assert loaded.manifest.activation_bytes_per_px == 77.0
+    assert loaded.manifest.tasks == bundle.manifest.tasks
+    assert loaded.digest != bundle.digest
+    assert (bundle.path / CARD).read_bytes() == card
+    (bundle.path / INT8).write_bytes(b"other")
+    with pytest.raises(BundleError, match="altered"):
+        Bundle.load(bundle.path)
+
+
+def test_a_quantised_graph_alone_is_no_bundle(
+    tmp_path: Path, fields: Fields, payload: dict[str, bytes]
+) -> None:
+    with pytest.raises(BundleError, match="a bundle holds"):
+        Bundle.save(tmp_path / "model", fields(network=None), {INT8: b"small"})

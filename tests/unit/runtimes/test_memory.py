@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, checker, helper
 
 from hsimap.bundle import Bundle
+from hsimap.runtimes._memory import activation_bytes
 from hsimap.tasks import Kind, Task, main_output
-from hsimap.training._memory import activation_bytes
 
 N_BANDS, COPIES = 2, 32
 HEIGHT = Task(name="height", kind=Kind.CONTINUOUS, unit="m")

@@ -1,0 +1,123 @@
+"""Ways through a bundle's network: runtime and precision, and which of them may be taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from hsimap.bundle import INT8, ONNX, WEIGHTS
+from hsimap.errors import MismatchError, UsageError
+from hsimap.runtimes._host import cuda_devices, instruction_set
+
+if TYPE_CHECKING:
+    from hsimap.bundle import Acceptance, Bundle
+
+FULL: Final = "fp32"
+PRECISIONS: Final = ("auto", "fp32", "bf16", "fp16", "int8")
+_REDUCED: Final = (("torch", "bf16"), ("openvino", "bf16"), ("onnx", "int8"))
+"""What can be run beside float32; ``fp16`` has no route on a CPU."""
+_BF16_FLAGS: Final = {"avx512_bf16", "amx_tile"}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way through a network."""
+
+    runtime: str
+    """torch, onnx or openvino."""
+    precision: str
+    """fp32, bf16 or int8."""
+
+    def __str__(self) -> str:
+        return f"{self.runtime} {self.precision}"
+
+
+def default_runtime(bundle: Bundle) -> str:
+    """Return what runs a bundle in float32 unless it is said otherwise."""
+    return "onnx" if ONNX in bundle.manifest.files else "torch"
+
+
+def reduced_routes(bundle: Bundle) -> list[Route]:
+    """Return the routes of reduced precision that this machine and bundle can take at all."""
+    files, has_bf16 = bundle.manifest.files, bool(_BF16_FLAGS & set(instruction_set().split()))
+    possible = {
+        "torch": WEIGHTS in files and (has_bf16 or bool(cuda_devices())),
+        "openvino": ONNX in files and has_bf16 and find_spec("openvino") is not None,
+        "onnx": INT8 in files,
+    }
+    return [Route(*pair) for pair in _REDUCED if possible[pair[0]]]
+
+
+def record_of(bundle: Bundle, route: Route) -> Acceptance | None:
+    """Return how a route was found to do on this instruction set; None = not tried."""
+    here = instruction_set()
+    for record in bundle.manifest.acceptance:
+        if (record.runtime, record.precision, record.cpu) == (route.runtime, route.precision, here):
+            return record
+    return None
+
+
+def choices(bundle: Bundle, *, runtime: str, precision: str) -> list[Route]:
+    """Return the routes that may be taken, float32 first.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The model.
+    runtime, precision : str
+        As the user asked; auto = any that is accepted.
+
+    Raises
+    ------
+    MismatchError
+        If a reduced precision is asked for and the bundle holds no acceptance of it on this
+        machine; says what was measured.
+    UsageError
+        If nothing can give the precision.
+    """
+    full = Route(default_runtime(bundle) if runtime == "auto" else runtime, FULL)
+    if precision == FULL:
+        return [full]
+    fitting = [
+        route
+        for route in reduced_routes(bundle)
+        if runtime in {"auto", route.runtime} and precision in {"auto", route.precision}
+    ]
+    accepted = [route for route in fitting if _is_open(record_of(bundle, route))]
+    if precision == "auto":
+        return [full, *accepted]
+    if not accepted:
+        _refuse(bundle, fitting, precision)
+    return accepted
+
+
+def _is_open(record: Acceptance | None) -> bool:
+    return record is not None and record.verdict != "refused"
+
+
+def _refuse(bundle: Bundle, fitting: list[Route], precision: str) -> None:
+    if not fitting and not any(r.precision == precision for r in bundle.manifest.acceptance):
+        raise UsageError(
+            f"nothing runs model {bundle.name!r} in {precision} on this machine; use --precision"
+            f" fp32, or make the files with hsimap export"
+        )
+    records = [r for r in bundle.manifest.acceptance if r.precision == precision]
+    here = [r for r in records if r.cpu == instruction_set()]
+    if not here:
+        raise MismatchError(
+            f"model {bundle.name!r} holds no acceptance of {precision} on this machine"
+            f" ({instruction_set()}); measure it with hsimap export --calibrate SCENE"
+        )
+    raise MismatchError(
+        f"{precision} is not accepted for model {bundle.name!r}: {'; '.join(here[0].faults)};"
+        f" use --precision fp32"
+    )
+
+
+def waiver_note(bundle: Bundle, route: Route) -> str | None:
+    """Return the sentence that a run carries if acceptance was waived for its route."""
+    record = None if route.precision == FULL else record_of(bundle, route)
+    if record is None or record.verdict != "waived":
+        return None
+    return f"{route} is used without acceptance, which was waived: {'; '.join(record.faults)}"

@@ -1,0 +1,80 @@
+"""What a plan costs, and that the least buffers are taken before a dearer tile grid."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from affine import Affine
+
+from hsimap.bundle import BundleFields
+from hsimap.bundle._manifest import complete
+from hsimap.errors import ResourceError
+from hsimap.geometry import Grid
+from hsimap.mapping.settings import BUFFERS, MapSettings, estimate_memory, plan_map
+
+GIB = 1 << 30
+
+
+def manifest(activation: float | None = 480.0, trim: int = 72):
+    """Taiga ``tiny`` on 128 bands: 3 class maps, 10 values."""
+    kinds = [("categorical", n) for n in (4, 2, 3)] + [("continuous", 1)] * 10
+    tasks, outputs = [], []
+    for i, (kind, n) in enumerate(kinds):
+        role = "probability" if n > 1 else "value"
+        codes = (
+            [{"code": c + 1, "name": f"c{c}", "color": "#102030"} for c in range(n)]
+            if n > 1
+            else []
+        )
+        tasks.append({"name": f"t{i}", "kind": kind, "classes": codes})
+        outputs.append({"task": f"t{i}", "kind": kind, "channels": n, "role": role})
+    fields = BundleFields.model_validate(
+        {
+            "name": "m", "input": {"n_bands": 128}, "tasks": tasks, "outputs": outputs,
+            "alignment": 8, "reach": 195, "patch": 64, "activation_bytes_per_px": activation,
+            "tile": {"trim": trim, "ramp": 8, "max_tile": 1024},
+        }
+    )  # fmt: skip
+    return complete(fields, {})
+
+
+def grid(height: int = 4096, width: int = 4096) -> Grid:
+    return Grid(height=height, width=width, transform=Affine.identity(), crs=None)
+
+
+def test_a_large_scene_costs_little_overlap_at_the_default_budget() -> None:
+    plan = plan_map(grid(), manifest(), MapSettings(), itemsize=2)
+    assert plan.tiles.ratio <= 1.35
+    assert plan.memory_bytes <= 4 * GIB
+
+
+def test_the_tile_grid_comes_before_the_buffers() -> None:
+    little = plan_map(grid(), manifest(), MapSettings(memory=4 * GIB), itemsize=2)
+    much = plan_map(grid(), manifest(), MapSettings(memory=16 * GIB), itemsize=2)
+    assert (little.buffers, much.buffers) == (BUFFERS[-1], BUFFERS[0])
+    assert little.tiles == much.tiles
+
+
+@pytest.mark.parametrize("budget", [GIB, 3 * GIB // 2, 2 * GIB, 4 * GIB, 8 * GIB])
+def test_a_plan_keeps_to_its_budget(budget: int) -> None:
+    plan = plan_map(grid(), manifest(), MapSettings(memory=budget), itemsize=2)
+    assert plan.memory_bytes <= budget
+
+
+def test_a_budget_that_is_too_small_is_refused_with_the_need() -> None:
+    with pytest.raises(ResourceError, match=r"needs about \d+ MiB"):
+        plan_map(grid(), manifest(), MapSettings(memory=GIB // 4), itemsize=2)
+
+
+def test_memory_does_not_grow_with_the_length_of_a_scene() -> None:
+    plans = [plan_map(grid(rows, 1024), manifest(), MapSettings(tile=512), itemsize=2)
+             for rows in (4096, 32768)]  # fmt: skip
+    assert plans[0].memory_bytes == plans[1].memory_bytes
+
+
+def test_every_buffer_is_in_the_estimate() -> None:
+    tiles = plan_map(grid(), manifest(), MapSettings(), itemsize=2).tiles
+    costs = [estimate_memory(tiles, manifest(), itemsize=2, buffers=some) for some in BUFFERS]
+    for more, less in itertools.pairwise(costs):
+        assert more - less >= tiles.side**2 * 128 * 2 + tiles.kept * tiles.width * 19 * 4
