@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from typing import Final
 
@@ -36,6 +37,7 @@ CRASH_POINTS: Final = {
 }
 """Name to what is true when it is reached, in the order of a run."""
 _passes: Counter[str] = Counter()
+_counting: Final = threading.Lock()
 
 
 def planned_crash() -> tuple[str, int] | None:
@@ -61,6 +63,8 @@ def crash_point(name: str) -> None:
     """Say that a step is reached; does not return if the environment names it."""
     if VARIABLE not in os.environ:
         return
-    _passes[name] += 1
-    if planned_crash() == (name, _passes[name]):
+    with _counting:  # maps may be written by several threads
+        _passes[name] += 1
+        passed = _passes[name]
+    if planned_crash() == (name, passed):
         os.kill(os.getpid(), signal.SIGKILL)
