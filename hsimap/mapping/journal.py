@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hsimap.errors import LockedError, OutputExistsError, StorageError
+from hsimap.products import CogWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,6 +83,8 @@ class LayerStore:
                 f"{path.parent} has no room for the {size / 2**20:.1f} MiB of {layer.name}:"
                 f" {error.strerror}; free some space or choose another --out"
             ) from error
+        self.cog = CogWriter(path.parent, layer, self.read)
+        """Encodes the rows that are told to be final; nothing of it is needed for a resume."""
 
     def _offset(self, band: int, row: int) -> int:
         return (band * self._shape[1] + row) * self._shape[2] * self._dtype.itemsize
@@ -118,7 +121,8 @@ class LayerStore:
         os.fdatasync(self._handle)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the files back."""
+        self.cog.close()
         os.close(self._handle)
 
 

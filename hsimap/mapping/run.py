@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-_DISK_FACTOR: Final = 2.4
-"""Strips, plus one map at a time as tiled copy and as COG with overviews."""
+_DISK_FACTOR: Final = 3.7
+"""Strips, tiles with overviews (4/3), and the same again while a single map is copied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +131,7 @@ class _Job:
             store = LayerStore(run.path / f"{product.layer.name}.strips", product.layer)
             self.stores.append((product, store))
         self.todo = [k for k in range(tiles.n_rows) if not self._is_sound(k)]
+        self._missing = set(self.todo)
 
     def _rows(self, strip: int, stride: int) -> tuple[int, int]:
         """Return the first row and the number of rows of a strip in an output of this stride."""
@@ -173,6 +174,14 @@ class _Job:
         for _, store in self.stores:
             store.sync()
         self._run.record(strip.index, crc)
+        self._missing.discard(strip.index)
+        self._encode()
+
+    def _encode(self) -> None:
+        """Make tiles of the rows above the first strip that is missing."""
+        first = min(self._missing, default=self._tiles.n_rows)
+        for product, store in self.stores:
+            store.cog.advance(first * self._tiles.kept // product.output.stride)
 
     def close(self) -> None:
         """Give the files back."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from hsimap.errors import MismatchError, ResourceError
 from hsimap.mapping.tiling import READ_AHEAD, TilePlan, TileRules, plan_tiles
+from hsimap.products import BLOCK
 from hsimap.tasks import Scope
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ BASE_BYTES: Final = 400 << 20
 """Interpreter, libraries and weights, as measured with ONNX Runtime and GDAL loaded (340 MiB)."""
 WRITE_BEHIND: Final = 2
 """Strips that wait between blending and the disk."""
+_ENCODING: Final = 8
+"""Rows of blocks in work while one map is compressed; each map keeps one of overviews besides."""
 _ACTIVATION_BYTES: Final = 4096.0
 """Assumed where a bundle does not state its own, in bytes per pixel of a tile."""
 
@@ -149,7 +152,8 @@ def estimate_memory(tiles: TilePlan, manifest: BundleManifest, *, itemsize: int)
     row = (tiles.kept + tiles.ramp) * tiles.width
     channels = sum(output.channels / output.stride**2 for output in manifest.outputs)
     canvases = row * channels * 4 * (WRITE_BEHIND + 2)
-    return int(BASE_BYTES + stored + image + activations + canvases)
+    encoding = BLOCK * tiles.width * 4 * (channels + _ENCODING)
+    return int(BASE_BYTES + stored + image + activations + canvases + encoding)
 
 
 def _output_bytes(manifest: BundleManifest, probabilities: Probabilities) -> int:

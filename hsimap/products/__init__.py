@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hsimap.products._cog import CogWriter
 from hsimap.products._layer import BLOCK, Layer
 from hsimap.products._manifest import (
     MANIFEST,
@@ -17,6 +18,7 @@ from hsimap.products._write import read_coarse, write_layer
 __all__ = [
     "BLOCK",
     "MANIFEST",
+    "CogWriter",
     "Layer",
     "file_entry",
     "is_map_folder",

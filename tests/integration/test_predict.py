@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import hsimap
 from hsimap.errors import MismatchError, OutputExistsError, ResourceError, StorageError
 from hsimap.mapping import MapSettings, choose_model, map_scene, output_folders
+from hsimap.products import _cog, _overviews
 from hsimap.scenes import open_scene
 
 spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("conftest.py"))
@@ -263,6 +264,22 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(mapped, toy_bundle, tmp_pa
     for name in report.files:
         if name != "manifest.json":
             assert (report.folder / name).read_bytes() == (out / name).read_bytes(), name
+
+
+def test_tiles_are_made_while_the_strips_are_computed(
+    tmp_path, write_scene, toy_bundle, monkeypatch
+):
+    for module in (_cog, _overviews):
+        monkeypatch.setattr(module, "BLOCK", 16)
+    write_scene(tmp_path / "line.tif")
+    out, sizes = tmp_path / "maps", []
+
+    def look(done, total):
+        sizes.append((out / ".hsimap-run" / "height.0.tiles").stat().st_size)
+
+    scene = open_scene(tmp_path / "line.tif")
+    map_scene(scene, toy_bundle, settings=SMALL, out=out, progress=look)
+    assert 0 < sizes[-1] < (out / "height.tif").stat().st_size
 
 
 def test_the_one_model_that_fits_is_chosen_and_several_are_listed(
