@@ -13,12 +13,13 @@ import numpy as np
 
 from hsimap._version import __version__
 from hsimap.errors import OutputExistsError, StorageError
-from hsimap.mapping.adapter import SceneAdapter
+from hsimap.mapping.adapter import RecyclingSource, SceneAdapter
 from hsimap.mapping.commit import finalise, read_finished
 from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of
 from hsimap.mapping.engine import Engine, Strip
 from hsimap.mapping.journal import RUN_FOLDER, LayerStore, RunFolder, differing_fields, locked
 from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings, plan_map
+from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.runtimes import open_runtime
 from hsimap.streams import drain
 
@@ -103,10 +104,11 @@ def map_scene(
             stack.callback(job.close)
             engine = Engine(
                 plan.tiles,
-                adapter,
+                RecyclingSource(adapter, READ_AHEAD + 1),
                 runtime=runtime,
                 outputs=bundle.manifest.outputs,
                 on_tile=job.tile_counter(progress),
+                at_once=plan.at_once,
             )
             job.compute(engine)
             record = _record(scene, bundle, plan, identity=identity, notes=notes)

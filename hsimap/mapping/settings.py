@@ -19,6 +19,8 @@ BASE_BYTES: Final = 400 << 20
 """Interpreter, libraries and weights, as measured with ONNX Runtime and GDAL loaded (340 MiB)."""
 WRITE_BEHIND: Final = 2
 """Strips that wait between blending and the disk."""
+_READ_PIECES: Final = 3
+"""Pieces of a tile row in memory: in use, read, and about to be read."""
 _ENCODING: Final = 8
 """Rows of blocks in work while one map is compressed; each map keeps one of overviews besides."""
 _ACTIVATION_BYTES: Final = 4096.0
@@ -54,6 +56,8 @@ class MapPlan:
     """A tile grid and what it costs."""
 
     tiles: TilePlan
+    at_once: int
+    """Tiles of a row that are read in one piece, as far as memory is left."""
     memory_bytes: int
     """Estimated peak of the process."""
     output_bytes: int
@@ -135,9 +139,12 @@ def plan_map(
             f" than the memory budget of {settings.memory / 2**20:.0f} MiB; raise --memory"
             + ("" if settings.tile is None else " or lower --tile")
         )
+    piece = _READ_PIECES * tiles.side * tiles.kept * manifest.input.n_bands * itemsize
+    at_once = min(tiles.n_cols, 1 + (settings.memory - needed) // piece)
     return MapPlan(
         tiles=tiles,
-        memory_bytes=needed,
+        at_once=at_once,
+        memory_bytes=needed + (at_once - 1) * piece,
         output_bytes=grid.height * grid.width * _output_bytes(manifest, settings.probabilities),
         notes=_rounding_notes(asked, tiles),
     )

@@ -36,13 +36,17 @@ class ArrayReader:
         self.dtype = array.dtype.newbyteorder("=")
 
     def read(
-        self, window: Window, bands: Sequence[int]
+        self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
         """Return ``(band, y, x)`` values and the ``mask`` coordinate, where there is one."""
         part = self._data[:, *window.slices]
         if list(bands) != list(range(self.shape[0])):
             part = part[list(bands)]
-        values = np.array(part, dtype=self.dtype)
+        if out is None:
+            values = np.array(part, dtype=self.dtype)
+        else:
+            values = out
+            values[...] = part
         mask = None if self._mask is None else np.array(self._mask[window.slices], dtype=bool)
         return values, mask
 

@@ -159,13 +159,13 @@ class GdalReader:
         return file
 
     def read(
-        self, window: Window, bands: Sequence[int]
+        self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
         """Return ``(band, y, x)`` values and the file's mask, where it has one."""
         file = self._file()
         slices = ((window.row, window.row + window.height), (window.col, window.col + window.width))
         try:
-            values = file.read([self.indexes[band] for band in bands], window=slices)
+            values = file.read([self.indexes[band] for band in bands], window=slices, out=out)
             mask = file.dataset_mask(window=slices) > 0 if self._masked else None
         except RasterioError as error:
             raise InputError(f"{self._path} cannot be read at {window}: {error}") from error

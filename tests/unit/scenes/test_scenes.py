@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hsimap.errors import InputError, UsageError
 from hsimap.geometry import Window
-from hsimap.scenes import open_scene, scene_from_array
+from hsimap.scenes import _envi, open_scene, scene_from_array, stored_value
 
 CODES = {"u1": 1, "i2": 2, "i4": 3, "f4": 4, "f8": 5, "u2": 12, "u4": 13, "i8": 14, "u8": 15}
 AXES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
@@ -48,10 +48,11 @@ def folder(tmp_path_factory):
     corner=st.tuples(st.integers(-4, 9), st.integers(-4, 9)),
     side=st.integers(1, 9),
     packed=st.booleans(),
+    gap=st.sampled_from([0, 8, 8192]),
     data=st.data(),
 )
 def test_every_legal_layout_gives_every_window(
-    folder, interleave, order, dtype, offset, shape, corner, side, packed, data
+    folder, interleave, order, dtype, offset, shape, corner, side, packed, gap, data
 ):
     rng = np.random.default_rng(abs(hash((shape, corner))) % 1000)
     values = rng.integers(0, 200, shape).astype(dtype)
@@ -60,10 +61,15 @@ def test_every_legal_layout_gives_every_window(
     )
     bands = data.draw(st.lists(st.integers(0, shape[0] - 1), min_size=1, unique=True))
     window = Window(row=corner[0], col=corner[1], height=side, width=side)
-    with open_scene(path) as scene:
+    room = np.full((len(bands), side, side), 77, dtype)
+    with open_scene(path) as scene, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_envi, "_GAP", gap)
         found, valid = scene.read(window, bands)
+        again, _ = scene.read(window, bands, out=room)
+        assert again is room
         assert scene.dtype == np.dtype(dtype)
         assert found.dtype.isnative
+    np.testing.assert_array_equal(room, found)
     padded = np.pad(values, ((0, 0), (20, 20), (20, 20)))
     inside = np.pad(np.ones(shape[1:], bool), 20)
     rows, cols = window.shift(rows=20, cols=20).slices
@@ -133,6 +139,21 @@ def test_rotation_and_crs_are_those_that_gdal_finds(tmp_path):
     assert scene.grid.transform.b != 0
 
 
+@given(
+    dtype=st.sampled_from(list(CODES)),
+    value=st.sampled_from([0.0, -1.0, 0.5, 255.0, 256.0, -9999.0, 65535.0, 1e30, np.inf, np.nan]),
+)
+def test_a_nodata_value_in_the_storage_type_meets_the_samples_that_the_number_meets(dtype, value):
+    limits = [0, 1, 255] if np.dtype(dtype).kind != "f" else [0.5, 1e30]
+    samples = np.array([*limits, 0, *([] if dtype[0] == "u" else [-1])], dtype)
+    if np.dtype(dtype).itemsize > 1:
+        samples = np.append(samples, samples.dtype.type(-9999 if dtype[0] != "u" else 65535))
+    stored = stored_value(value, samples.dtype)
+    found = np.zeros(len(samples), bool) if stored is None else samples == stored
+    expected = samples.astype(np.float64) == np.float64(np.float32(value))
+    np.testing.assert_array_equal(found, expected if dtype == "f4" else samples == value)
+
+
 def test_a_pixel_is_invalid_if_any_requested_band_is(tmp_path):
     values = np.ones((3, 2, 4), np.float32)
     values[0, 0, 0], values[1, 0, 1], values[2, 1, 2] = np.nan, -9999, np.inf
@@ -166,8 +187,13 @@ def test_a_geotiff_reads_like_rasterio_and_keeps_tags(tmp_path):
     found, valid = scene.read(Window(row=-2, col=30, height=20, width=20))
     np.testing.assert_array_equal(found[:, 2:, :10], values[:, :18, 30:])
     np.testing.assert_array_equal(valid[2:, :10], (values[:, :18, 30:] != 3).all(axis=0))
+    room = np.full((3, 20, 20), 77, np.int16)
+    again, _ = scene.read(Window(row=-2, col=30, height=20, width=20), out=room)
+    assert again is room
+    np.testing.assert_array_equal(room, found)
     assert not valid[:2].any()
     assert not valid[:, 10:].any()
+    assert not found[:, :2].any()
     assert scene.bands.wavelength_nm == (450.1234, 550.0, 650.0)
     assert scene.bands.good == (True, False, True)
     assert (scene.scale, scene.nodata) == (1e-4, 3)
