@@ -107,12 +107,7 @@ def plan_map(
     MismatchError
         If an output speaks of whole patches, which have no place on a map.
     """
-    for output in manifest.outputs:
-        if output.scope is not Scope.PIXEL:
-            raise MismatchError(
-                f"output {output.name!r} has scope {output.scope.value!r}; only outputs of scope"
-                f" 'pixel' can be mapped"
-            )
+    _refuse_scopes(manifest)
     asked = {"tile": settings.tile, "trim": settings.trim, "ramp": settings.ramp}
     rules = TileRules(
         alignment=manifest.alignment,
@@ -124,7 +119,7 @@ def plan_map(
     )
 
     def memory(tiles: TilePlan) -> int:
-        return estimate_memory(tiles, manifest, itemsize=itemsize)
+        return estimate_memory(tiles, manifest, settings.probabilities, itemsize=itemsize)
 
     tiles = plan_tiles(
         height=grid.height,
@@ -150,7 +145,18 @@ def plan_map(
     )
 
 
-def estimate_memory(tiles: TilePlan, manifest: BundleManifest, *, itemsize: int) -> int:
+def _refuse_scopes(manifest: BundleManifest) -> None:
+    for output in manifest.outputs:
+        if output.scope is not Scope.PIXEL:
+            raise MismatchError(
+                f"output {output.name!r} has scope {output.scope.value!r}; only outputs of scope"
+                f" 'pixel' can be mapped"
+            )
+
+
+def estimate_memory(
+    tiles: TilePlan, manifest: BundleManifest, probabilities: Probabilities, *, itemsize: int
+) -> int:
     """Return the estimated peak of the process, in bytes (see ``docs/concepts.md``)."""
     area = tiles.side**2
     stored = area * manifest.input.n_bands * itemsize * (READ_AHEAD + 2)
@@ -159,7 +165,7 @@ def estimate_memory(tiles: TilePlan, manifest: BundleManifest, *, itemsize: int)
     row = (tiles.kept + tiles.ramp) * tiles.width
     channels = sum(output.channels / output.stride**2 for output in manifest.outputs)
     canvases = row * channels * 4 * (WRITE_BEHIND + 2)
-    encoding = BLOCK * tiles.width * 4 * (channels + _ENCODING)
+    encoding = BLOCK * tiles.width * (_output_bytes(manifest, probabilities) + 4 * _ENCODING)
     return int(BASE_BYTES + stored + image + activations + canvases + encoding)
 
 

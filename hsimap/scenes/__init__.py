@@ -5,5 +5,15 @@ from __future__ import annotations
 from hsimap.scenes._array import scene_from_array
 from hsimap.scenes._open import open_scene
 from hsimap.scenes._scene import PixelReader, Scene, stored_value
+from hsimap.scenes._storage import ReadSpeed, Storage, measure_read
 
-__all__ = ["PixelReader", "Scene", "open_scene", "scene_from_array", "stored_value"]
+__all__ = [
+    "PixelReader",
+    "ReadSpeed",
+    "Scene",
+    "Storage",
+    "measure_read",
+    "open_scene",
+    "scene_from_array",
+    "stored_value",
+]

@@ -10,6 +10,7 @@ from affine import Affine
 from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window
 from hsimap.scenes._scene import Scene
+from hsimap.scenes._storage import Storage
 from hsimap.spectra import Bands
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class ArrayReader:
         bands, height, width = array.shape
         self.shape = (bands, height, width)
         self.dtype = array.dtype.newbyteorder("=")
+        self.storage = Storage(
+            driver="memory", interleave="bsq", block=(height, width), compression="none"
+        )
 
     def read(
         self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None

@@ -25,6 +25,7 @@ from hsimap.scenes._envi_header import (
     parse_header,
 )
 from hsimap.scenes._scene import Scene
+from hsimap.scenes._storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,6 +133,12 @@ class RawReader:
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.shape = layout.shape
         self.dtype = layout.dtype.newbyteorder("=")
+        self.storage = Storage(
+            driver="ENVI",
+            interleave=layout.interleave,
+            block=(1, layout.shape[2]),
+            compression="gzip" if layout.compressed else "none",
+        )
 
     def __reduce__(self) -> tuple[type[RawReader], tuple[Path, Layout]]:
         return RawReader, (self._path, self._layout)

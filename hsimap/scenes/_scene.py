@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hsimap.scenes._storage import Storage
     from hsimap.spectra import Bands
 
 _CHUNK: Final = 512
@@ -30,6 +31,7 @@ class PixelReader(Protocol):
     shape: tuple[int, int, int]
     """``(band, y, x)``."""
     dtype: np.dtype[np.generic]
+    storage: Storage
 
     def read(
         self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
@@ -101,6 +103,11 @@ class Scene:
     def path(self) -> Path | None:
         """The data file; None for a scene in memory."""
         return self.files[0] if self.files else None
+
+    @property
+    def storage(self) -> Storage:
+        """How the pixels lie in the file."""
+        return self._reader.storage
 
     @property
     def dtype(self) -> np.dtype[np.generic]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hsimap.errors import InputError, UsageError
 from hsimap.geometry import Window
-from hsimap.scenes import _envi, open_scene, scene_from_array, stored_value
+from hsimap.scenes import _envi, _storage, measure_read, open_scene, scene_from_array, stored_value
 
 CODES = {"u1": 1, "i2": 2, "i4": 3, "f4": 4, "f8": 5, "u2": 12, "u4": 13, "i8": 14, "u8": 15}
 AXES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
@@ -305,3 +305,49 @@ def test_real_envi_files_agree_with_rasterio_and_spectral_python(data_folder):
 def test_the_dead_bands_of_enmap_are_declared_bad_or_found(data_folder):
     scene = open_scene(data_folder / "enmap_potsdam" / "scene.tif")
     assert scene.dead_bands() == {129, 130, 131, 132, 133, 134}
+
+
+@pytest.mark.parametrize("interleave", list(AXES))
+def test_the_layout_of_a_raw_file_is_told_and_a_packed_one_warned_of(tmp_path, interleave):
+    values = np.zeros((3, 20, 30), np.int16)
+    for packed in (False, True):
+        path = write_envi(tmp_path / "x.img", values, interleave=interleave, packed=packed)
+        with open_scene(path) as scene:
+            storage = scene.storage
+        assert (storage.driver, storage.interleave) == ("ENVI", interleave)
+        assert storage.block == (1, 30)
+        assert ("gunzip" in str(storage.advice(30))) == packed
+
+
+@pytest.mark.parametrize(
+    ("width", "options", "warning"),
+    [
+        (2000, {"tiled": True, "blockxsize": 256, "blockysize": 256}, None),
+        (2000, {"compress": "deflate", "blockysize": 1}, "strips of 1 rows"),
+        (900, {"compress": "deflate", "blockysize": 1}, None),
+        (2100, {"tiled": True, "blockxsize": 2048, "blockysize": 2048}, "blocks of 2048 x 2048"),
+        (2000, {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "lzma"}, "lzma"),
+    ],
+)
+def test_a_bad_layout_of_a_geotiff_is_warned_of_with_the_remedy(tmp_path, width, options, warning):
+    path = write_tif(tmp_path / "x.tif", np.zeros((2, 40, width), np.int16), **options)
+    with open_scene(path) as scene:
+        assert scene.storage.driver == "GeoTIFF"
+        assert scene.storage.compression == options.get("compress", "none")
+        advice = scene.storage.advice(width)
+    if warning is None:
+        assert advice is None
+    else:
+        assert warning in advice
+        assert "gdal_translate -co TILED=YES" in advice
+
+
+def test_the_probe_reads_the_middle_and_no_more_than_its_share(tmp_path, monkeypatch):
+    values = np.zeros((4, 600, 700), np.int16)
+    with open_scene(write_envi(tmp_path / "x.img", values)) as scene:
+        speed = measure_read(scene)
+        assert speed.window == Window(row=172, col=0, height=256, width=700)
+        assert speed.megabytes == 4 * 2 * 256 * 700 / 1e6
+        assert speed.mb_per_s > 0
+        monkeypatch.setattr(_storage, "_PROBE_BYTES", 256 * 8 * 100)
+        assert measure_read(scene).window == Window(row=172, col=300, height=256, width=100)
