@@ -21,6 +21,8 @@ WRITE_BEHIND: Final = 2
 """Strips that wait between blending and the disk."""
 _READ_PIECES: Final = 3
 """Pieces of a tile row in memory: in use, read, and about to be read."""
+_SPARE: Final = 3
+"""Tiles beside the first that a piece should have: lines of a raw file are read nearly whole."""
 _ENCODING: Final = 8
 """Rows of blocks in work while one map is compressed; each map keeps one of overviews besides."""
 _ACTIVATION_BYTES: Final = 4096.0
@@ -109,24 +111,26 @@ def plan_map(
     """
     _refuse_scopes(manifest)
     asked = {"tile": settings.tile, "trim": settings.trim, "ramp": settings.ramp}
-    rules = TileRules(
-        alignment=manifest.alignment,
-        patch=manifest.patch,
-        trim=manifest.tile.trim if settings.trim is None else settings.trim,
-        ramp=manifest.tile.ramp if settings.ramp is None else settings.ramp,
-        max_tile=manifest.tile.max_tile,
-        tile=settings.tile,
-    )
+    rules = _rules(manifest, settings)
 
     def memory(tiles: TilePlan) -> int:
         return estimate_memory(tiles, manifest, settings.probabilities, itemsize=itemsize)
 
-    tiles = plan_tiles(
-        height=grid.height,
-        width=grid.width,
-        rules=rules,
-        fits=lambda candidate: memory(candidate) <= settings.memory,
-    )
+    def piece(tiles: TilePlan) -> int:
+        bands = manifest.input.n_bands
+        return _READ_PIECES * tiles.side * tiles.kept * bands * itemsize
+
+    def lay(spare: int) -> TilePlan:
+        return plan_tiles(
+            height=grid.height,
+            width=grid.width,
+            rules=rules,
+            fits=lambda tiles: memory(tiles) + spare * piece(tiles) <= settings.memory,
+        )
+
+    tiles = lay(_SPARE)
+    if memory(tiles) + _SPARE * piece(tiles) > settings.memory:
+        tiles = lay(0)
     needed = memory(tiles)
     if needed > settings.memory:
         raise ResourceError(
@@ -134,14 +138,25 @@ def plan_map(
             f" than the memory budget of {settings.memory / 2**20:.0f} MiB; raise --memory"
             + ("" if settings.tile is None else " or lower --tile")
         )
-    piece = _READ_PIECES * tiles.side * tiles.kept * manifest.input.n_bands * itemsize
-    at_once = min(tiles.n_cols, 1 + (settings.memory - needed) // piece)
+    at_once = min(tiles.n_cols, 1 + (settings.memory - needed) // piece(tiles))
     return MapPlan(
         tiles=tiles,
         at_once=at_once,
-        memory_bytes=needed + (at_once - 1) * piece,
+        memory_bytes=needed + (at_once - 1) * piece(tiles),
         output_bytes=grid.height * grid.width * _output_bytes(manifest, settings.probabilities),
         notes=_rounding_notes(asked, tiles),
+    )
+
+
+def _rules(manifest: BundleManifest, settings: MapSettings) -> TileRules:
+    """Return what the bundle asks of the tile grid, and the user in its place."""
+    return TileRules(
+        alignment=manifest.alignment,
+        patch=manifest.patch,
+        trim=manifest.tile.trim if settings.trim is None else settings.trim,
+        ramp=manifest.tile.ramp if settings.ramp is None else settings.ramp,
+        max_tile=manifest.tile.max_tile,
+        tile=settings.tile,
     )
 
 

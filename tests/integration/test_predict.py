@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 import hsimap
 from hsimap.errors import MismatchError, OutputExistsError, ResourceError, StorageError
+from hsimap.geometry import Grid
 from hsimap.mapping import MapSettings, choose_model, map_scene, output_folders
+from hsimap.mapping.settings import plan_map
 from hsimap.products import _cog, _overviews
 from hsimap.scenes import open_scene
 
@@ -225,6 +227,21 @@ def test_too_little_memory_is_refused_with_the_needed_figure(tmp_path, write_sce
         map_scene(
             open_scene(tmp_path / "line.tif"), toy_bundle, settings=tight, out=tmp_path / "maps"
         )
+
+
+@given(memory=st.integers(420, 1200), tile=st.sampled_from([None, 32]))
+def test_the_plan_with_what_is_read_at_once_stays_within_the_memory(toy_bundle, memory, tile):
+    grid = Grid(height=2048, width=2048, transform=Affine.identity(), crs=None)
+    options = MapSettings(memory=memory << 20, tile=tile)
+    try:
+        plan = plan_map(grid, toy_bundle.manifest, options, itemsize=2)
+    except ResourceError:
+        assert memory < 600
+        return
+    assert plan.memory_bytes <= options.memory
+    assert 1 <= plan.at_once <= plan.tiles.n_cols
+    if memory > 1000:
+        assert plan.at_once > 3
 
 
 def test_an_output_that_cannot_be_made_is_refused(tmp_path, write_scene, toy_bundle):
