@@ -38,7 +38,8 @@ fmt: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)  ## forests on the real scenes (HSIMAP_DATA) and on the demo's; kills and resumes
+bench: $(STAMP)  ## reading, writing, kills and resumes; the forests on the real scenes and on the demo's
+	$(BIN)/python benchmarks/io.py
 	$(BIN)/python benchmarks/boreal_forests.py
 	$(BIN)/python benchmarks/forest.py
 	$(BIN)/python benchmarks/crash.py

@@ -61,6 +61,10 @@ def _facts(path: Path) -> dict[str, object]:
 
 
 def _scene(scene: Scene) -> dict[str, object]:
+    from hsimap.scenes import measure_read
+
+    storage, speed = scene.storage, measure_read(scene)
+    advice = storage.advice(scene.grid.width)
     nm = scene.bands.wavelength_nm
     grid = scene.grid
     return {
@@ -74,6 +78,13 @@ def _scene(scene: Scene) -> dict[str, object]:
         "crs": (grid.crs or "none").split('"')[1] if grid.crs else "none",
         "transform": " ".join(f"{value:.10g}" for value in tuple(grid.transform)[:6]),
         "rotated": bool(grid.transform.b or grid.transform.d),
+        "driver": storage.driver,
+        "interleave": storage.interleave,
+        "block": f"{storage.block[0]} rows x {storage.block[1]} columns",
+        "compression": storage.compression,
+        "read_speed": f"{speed.mb_per_s:.0f} MB/s, {speed.mpx_per_s:.2f} million pixels/s"
+        f" ({speed.megabytes:.0f} MB read)",
+        "layout": advice or "good",
         "notes": list(scene.notes),
     }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from math import isclose
+import threading
+from math import isclose, prod
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from hsimap.errors import MismatchError
+from hsimap.scenes import stored_value
 from hsimap.spectra import match_bands
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class Source(Protocol):
         """Return ``(band, y, x)`` stored values and ``(y, x)`` True = valid; outside = invalid."""
 
     def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Convert stored values to float32 in the bundle's storage units."""
+        """Convert stored values to float32 in the bundle's storage units, until the next call."""
 
 
 class SceneAdapter:
@@ -49,6 +51,7 @@ class SceneAdapter:
     def __init__(self, scene: Scene, wanted: InputSpec) -> None:
         match = match_bands(wanted.bands, scene.bands)
         self._scene = scene
+        self._local = threading.local()
         self._indices: Sequence[int] = match.indices
         self._nodata = wanted.nodata if scene.nodata is None else None
         self._factor = _factor(scene.scale, wanted.scale)
@@ -61,9 +64,14 @@ class SceneAdapter:
         return len(self._indices)
 
     @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of a stored sample."""
+        return self._scene.dtype
+
+    @property
     def itemsize(self) -> int:
         """Bytes of one stored sample."""
-        return self._scene.dtype.itemsize
+        return self.dtype.itemsize
 
     def _scale_notes(self, wanted: float | None) -> list[str]:
         notes = []
@@ -77,19 +85,64 @@ class SceneAdapter:
             )
         return notes
 
-    def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        """Return ``(band, y, x)`` in the scene's storage units and ``(y, x)`` True = valid."""
-        values, valid = self._scene.read(window, self._indices)
-        if self._nodata is not None:
-            valid &= (values != self._nodata).all(axis=0)
+    def read(
+        self, window: Window, out: NDArray[np.generic] | None = None
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Return ``(band, y, x)`` in the scene's storage units and ``(y, x)`` True = valid.
+
+        The values go to ``out``, of their shape and type, where it is given.
+        """
+        values, valid = self._scene.read(window, self._indices, out=out)
+        missing = stored_value(self._nodata, values.dtype)
+        if missing is not None:
+            for plane in values:
+                valid &= plane != missing
         return values, valid
 
     def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Convert stored values to float32 in the bundle's storage units."""
-        image = values.astype(np.float32)
-        if self._factor != 1:
-            image *= np.float32(self._factor)
+        """Convert stored values to float32 in the bundle's storage units.
+
+        The result stands until the thread's next call: fresh memory of that size costs more
+        than the conversion.
+        """
+        image: NDArray[np.float32] | None = getattr(self._local, "image", None)
+        if image is None or image.shape != values.shape:
+            image = self._local.image = np.empty(values.shape, dtype=np.float32)
+        if self._factor == 1:
+            np.copyto(image, values, casting="unsafe")
+        else:
+            np.multiply(values, self._factor, out=image, dtype=np.float32, casting="unsafe")
         return image
+
+
+class RecyclingSource:
+    """Reads a scene into memory that is used over and over; fresh memory costs a third more.
+
+    Parameters
+    ----------
+    adapter : SceneAdapter
+        Where the pixels come from.
+    n : int
+        Reads whose values are in use at a time; the next one overwrites the oldest. One thread
+        reads.
+    """
+
+    def __init__(self, adapter: SceneAdapter, n: int) -> None:
+        self._adapter = adapter
+        self._rooms: list[NDArray[np.generic]] = [np.empty(0)] * n
+
+    def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Return ``(band, y, x)`` stored values, which stand for ``n - 1`` more reads."""
+        shape = (self._adapter.n_bands, window.height, window.width)
+        room, size = self._rooms.pop(0), prod(shape)
+        if room.size < size:
+            room = np.empty(size, self._adapter.dtype)
+        self._rooms.append(room)
+        return self._adapter.read(window, room[:size].reshape(shape))
+
+    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Convert as :meth:`SceneAdapter.to_network` does."""
+        return self._adapter.to_network(values)
 
 
 def _factor(scene: float | None, wanted: float | None) -> float:

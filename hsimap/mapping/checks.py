@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from hsimap.mapping.settings import MapPlan
     from hsimap.scenes import Scene
 
-_DISK_FACTOR: Final = 2.4
-"""Strips, plus one map at a time as tiled copy and as COG with overviews."""
+_DISK_FACTOR: Final = 3.7
+"""Strips, tiles with overviews (4/3), and the same again while a single map is copied."""
 
 
 def make_folder(out: Path) -> None:

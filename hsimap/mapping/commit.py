@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import platform
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from hsimap.crashpoints import crash_point
-from hsimap.geometry import Window
 from hsimap.products import (
     MANIFEST,
     read_manifest,
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
 PREVIEW: Final = "preview.png"
 _STALE_SUFFIXES: Final = (".aux.xml", ".ovr", ".msk")
-_BLOCK_ROWS: Final = 512
+_AT_A_TIME: Final = 2
 _PACKAGES: Final = ("numpy", "rasterio", "onnxruntime-gpu", "onnxruntime", "torch")
 
 
@@ -66,11 +64,7 @@ def finalise(
     crash_point("manifest-withdrawn")
     staging = run.path / "products"
     staging.mkdir(exist_ok=True)
-    written: list[Path] = []
-    statistics: dict[str, object] = {}
-    for product, store in stores:
-        written += write_layer(staging, product.layer, store.read)
-        statistics[product.layer.name] = summarise(product, store)
+    written = _write_maps(staging, stores)
     write_preview(staging / PREVIEW, [product.layer for product, _ in stores], staging)
     written.append(staging / PREVIEW)
     crash_point("preview-written")
@@ -78,7 +72,7 @@ def finalise(
     files = [folder / path.name for path in written]
     content = {
         **record,
-        "statistics": statistics,
+        "statistics": {p.layer.name: store.cog.statistics.summary() for p, store in stores},
         "versions": _versions(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(time.monotonic() - started, 3),
@@ -88,34 +82,15 @@ def finalise(
     run.remove()
 
 
-def summarise(product: Product, store: LayerStore) -> dict[str, object]:
-    """Count a map's pixels: per class where it has classes, and those without a value."""
-    layer = product.layer
-    height, width = layer.grid.height, layer.grid.width
-    counts = np.zeros(256, dtype=np.int64)
-    missing, total, low, high = 0, 0.0, np.inf, -np.inf
-    for row in range(0, height, _BLOCK_ROWS):
-        window = Window(row=row, col=0, height=min(_BLOCK_ROWS, height - row), width=width)
-        values = store.read(window)[0]
-        if layer.kind == "classes":
-            counts += np.bincount(values.ravel(), minlength=256)
-        elif layer.kind == "values":
-            known = values[np.isfinite(values)].astype(np.float64)
-            missing += values.size - known.size
-            if known.size:
-                total += known.sum()
-                low, high = min(low, known.min()), max(high, known.max())
-        else:
-            missing += int((values == layer.nodata).sum())
-    pixels = height * width
-    if layer.kind == "classes":
-        missing = int(counts[int(layer.nodata)])
-        classes = {c.name: int(counts[c.code]) for c in layer.task.classes}
-        return {"pixels": pixels, "nodata": missing, "classes": classes}
-    if layer.kind == "values" and missing < pixels:
-        mean = total / (pixels - missing)
-        return {"pixels": pixels, "nodata": missing, "min": low, "max": high, "mean": mean}
-    return {"pixels": pixels, "nodata": missing}
+def _write_maps(staging: Path, stores: list[tuple[Product, LayerStore]]) -> list[Path]:
+    """Finish the maps, two at a time; return the files in the order of the maps."""
+
+    def write(item: tuple[Product, LayerStore]) -> list[Path]:
+        product, store = item
+        return write_layer(staging, product.layer, store.read, writer=store.cog)
+
+    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="maps") as pool:
+        return [path for paths in pool.map(write, stores) for path in paths]
 
 
 def _publish(written: list[Path], folder: Path, run: RunFolder) -> None:

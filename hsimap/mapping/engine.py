@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsimap.mapping.blending import TileRow, blend_strip
+from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.streams import prefetch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from hsimap.geometry import Window
     from hsimap.mapping.adapter import Source
     from hsimap.mapping.tiling import Tile, TilePlan
     from hsimap.runtimes import Runtime
     from hsimap.tasks import Output
 
+    TileGroup = tuple[list[Tile], Window, NDArray[np.generic], NDArray[np.bool_]]
     TilePixels = tuple[Tile, NDArray[np.generic], NDArray[np.bool_]]
 
 
@@ -65,8 +68,9 @@ class Engine:
         What the network gives.
     on_tile : callable, optional
         Called after each tile.
-    read_ahead : int
-        Tiles that are read while one is computed.
+    at_once : int
+        Tiles of a row that are read in one piece: a wide window spans several blocks of a GeoTIFF,
+        which are decoded side by side, and whole lines of a raw file.
     """
 
     def __init__(
@@ -77,10 +81,10 @@ class Engine:
         runtime: Runtime,
         outputs: Sequence[Output],
         on_tile: Callable[[], None] = lambda: None,
-        read_ahead: int = 1,
+        at_once: int = 1,
     ) -> None:
         self._plan, self._source, self._runtime = plan, source, runtime
-        self._outputs, self._on_tile, self._read_ahead = outputs, on_tile, read_ahead
+        self._outputs, self._on_tile, self._at_once = outputs, on_tile, at_once
 
     def strips(self, wanted: Sequence[int]) -> Iterator[Strip]:
         """Yield the wanted strips in rising order.
@@ -89,13 +93,18 @@ class Engine:
         """
         rows = rows_needed(self._plan, wanted)
         emit = set(wanted)
-        pixels = prefetch(
-            (item for row in rows for item in read_tiles(self._source, self._plan, row)),
-            depth=self._read_ahead,
+        groups = prefetch(
+            (
+                group
+                for row in rows
+                for group in read_groups(self._source, self._plan, row, at_once=self._at_once)
+            ),
+            depth=READ_AHEAD,
         )
+        pixels = cut_tiles(self._plan, groups)
         carry: dict[str, NDArray[np.float32]] = {}
         previous = -1
-        with closing(pixels):  # type: ignore[type-var]  # prefetch is a generator
+        with closing(groups):  # type: ignore[type-var]  # prefetch is a generator
             for row in rows:
                 if row != previous + 1:
                     carry = {}
@@ -106,8 +115,8 @@ class Engine:
                     yield strip
 
     def read_row(self, row: int) -> Iterator[TilePixels]:
-        """Read the tiles of one row, without reading ahead."""
-        return read_tiles(self._source, self._plan, row)
+        """Read the tiles of one row, one by one, without reading ahead."""
+        return cut_tiles(self._plan, read_groups(self._source, self._plan, row, at_once=1))
 
     def compute_row(self, row: int, pixels: Iterator[TilePixels]) -> RowResult:
         """Run the network on the tiles of one row, the next ``n_cols`` items of ``pixels``."""
@@ -168,25 +177,59 @@ def rows_needed(plan: TilePlan, wanted: Sequence[int]) -> list[int]:
     return sorted(above | set(wanted))
 
 
-def read_tiles(
-    source: Source, plan: TilePlan, row: int
-) -> Iterator[tuple[Tile, NDArray[np.generic], NDArray[np.bool_]]]:
-    """Yield ``(tile, values, valid)`` of a tile row; columns that two tiles share are read once.
+def read_groups(source: Source, plan: TilePlan, row: int, *, at_once: int) -> Iterator[TileGroup]:
+    """Read the tiles of a row in groups; columns that two tiles share are read once.
 
-    ``values`` is ``(band, side, side)`` in storage units, ``valid`` is ``(side, side)``.
+    Yields
+    ------
+    tiles : list of Tile
+        Up to ``at_once`` neighbours.
+    window : Window
+        What was read: their columns without those that the group before has.
+    values : ndarray
+        ``(band, side, x)`` in storage units.
+    valid : ndarray
+        ``(side, x)``.
     """
-    shared = plan.side - plan.kept
-    edge: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
-    for tile in plan.row_tiles(row):
-        if edge is None:
-            values, valid = source.read(tile.read)
-        else:
-            fresh = replace(tile.read, col=tile.read.col + shared, width=plan.side - shared)
-            values, valid = source.read(fresh)
-            values = np.concatenate([edge[0], values], axis=2)
-            valid = np.concatenate([edge[1], valid], axis=1)
-        if shared > 0:  # a copy: a view would keep the whole tile
-            edge = values[:, :, -shared:].copy(), valid[:, -shared:].copy()
-        whole = [(tile, values, valid)]
-        del values, valid
-        yield whole.pop()
+    tiles, shared = list(plan.row_tiles(row)), max(plan.side - plan.kept, 0)
+    for first in range(0, len(tiles), at_once):
+        group = tiles[first : first + at_once]
+        left = group[0].read.col + (shared if first else 0)
+        right = group[-1].read.col + plan.side
+        window = replace(group[0].read, col=left, width=right - left)
+        yield group, window, *source.read(window)
+
+
+def cut_tiles(plan: TilePlan, groups: Iterable[TileGroup]) -> Iterator[TilePixels]:
+    """Yield ``(tile, values, valid)``, ``(band, side, side)`` and ``(side, side)``, from groups."""
+    shared = max(plan.side - plan.kept, 0)
+    carry: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
+    for group, window, values, valid in groups:
+        start = window.col
+        for tile in group:
+            left = tile.read.col - start
+            right = left + plan.side
+            if left >= 0 or carry is None:
+                yield tile, values[:, :, left:right], valid[:, left:right]
+            else:
+                yield (
+                    tile,
+                    np.concatenate([carry[0][:, :, left:], values[:, :, :right]], axis=2),
+                    np.concatenate([carry[1][:, left:], valid[:, :right]], axis=1),
+                )
+        carry = _last_columns(carry, (values, valid), shared)
+
+
+def _last_columns(
+    before: tuple[NDArray[np.generic], NDArray[np.bool_]] | None,
+    last: tuple[NDArray[np.generic], NDArray[np.bool_]],
+    n: int,
+) -> tuple[NDArray[np.generic], NDArray[np.bool_]] | None:
+    """Return a copy of the last ``n`` columns that were read, so that the rest can go."""
+    if n == 0:
+        return None
+    values, valid = last
+    if before is not None and values.shape[2] < n:
+        values = np.concatenate([before[0], values], axis=2)
+        valid = np.concatenate([before[1], valid], axis=1)
+    return values[:, :, -n:].copy(), valid[:, -n:].copy()

@@ -14,7 +14,7 @@ import numpy as np
 
 from hsimap.crashpoints import crash_point
 from hsimap.errors import LockedError, OutputExistsError, StorageError
-from hsimap.products import RUN_FOLDER, sync_path
+from hsimap.products import RUN_FOLDER, CogWriter, sync_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -106,6 +106,8 @@ class LayerStore:
                 f"{path.parent} has no room for the {size / 2**20:.1f} MiB of {layer.name}:"
                 f" {error.strerror}; free some space or choose another --out"
             ) from error
+        self.cog = CogWriter(path.parent, layer, self.read)
+        """Encodes the rows that are told to be final; nothing of it is needed for a resume."""
 
     def _offset(self, band: int, row: int) -> int:
         return (band * self._shape[1] + row) * self._shape[2] * self._dtype.itemsize
@@ -142,7 +144,8 @@ class LayerStore:
         os.fdatasync(self._handle)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the files back."""
+        self.cog.close()
         os.close(self._handle)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from hsimap._version import __version__
 from hsimap.crashpoints import crash_point, planned_crash
-from hsimap.mapping.adapter import SceneAdapter
+from hsimap.mapping.adapter import RecyclingSource, SceneAdapter
 from hsimap.mapping.checks import check_room, check_unchanged, is_finished, make_folder
 from hsimap.mapping.commit import finalise, read_finished
 from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of
@@ -21,7 +21,8 @@ from hsimap.mapping.engine import Engine, Strip, rows_needed
 from hsimap.mapping.events import Listener, StripClock, ignore
 from hsimap.mapping.journal import LayerStore, RunFolder, locked
 from hsimap.mapping.probe import resolve_route
-from hsimap.mapping.settings import MapPlan, MapSettings, cache_bytes, plan_map
+from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings, cache_bytes, plan_map
+from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.runtimes import choices, open_runtime
 from hsimap.scenes import bound_cache
 from hsimap.streams import drain
@@ -134,7 +135,8 @@ def map_scene(
             job = _Job(plan, _products(scene, bundle, settings), run, listen)
             stack.callback(job.close)
             todo = job.todo
-            job.compute(adapter, runtime, bundle.manifest.outputs, progress)
+            source = RecyclingSource(adapter, READ_AHEAD + 1)
+            job.compute(source, runtime, bundle.manifest.outputs, progress)
             check_unchanged(scene, identity)
             record = _record(scene, bundle, plan, identity=identity, notes=notes)
             finalise(out, run, job.stores, record=record, started=started)
@@ -172,13 +174,15 @@ class _Job:
         self, plan: MapPlan, products: list[Product], run: RunFolder, listen: Listener
     ) -> None:
         tiles = plan.tiles
-        self._tiles, self._buffers, self._run = tiles, plan.buffers, run
+        self._tiles, self._at_once, self._run = tiles, plan.at_once, run
         self._clock = StripClock(tiles, listen)
         self.stores: list[tuple[Product, LayerStore]] = []
         for product in products:
             store = LayerStore(run.path / f"{product.layer.name}.strips", product.layer)
             self.stores.append((product, store))
         self.todo = [k for k in range(tiles.n_rows) if not self._is_sound(k)]
+        self._missing = set(self.todo)
+        self._missing = set(self.todo)
 
     def _rows(self, strip: int, stride: int) -> tuple[int, int]:
         """Return the first row and the number of rows of a strip in an output of this stride."""
@@ -215,10 +219,10 @@ class _Job:
             runtime=runtime,
             outputs=outputs,
             on_tile=self._tile_counter(progress),
-            read_ahead=self._buffers.read_ahead,
+            at_once=self._at_once,
         )
         self._clock.start(self.todo, len(rows_needed(self._tiles, self.todo)))
-        for _ in drain(self._write, engine.strips(self.todo), depth=self._buffers.write_behind):
+        for _ in drain(self._write, engine.strips(self.todo), depth=WRITE_BEHIND):
             pass
         crash_point("strips-complete")
 
@@ -237,6 +241,14 @@ class _Job:
         self._run.record(strip.index, crc)
         crash_point("strip-journalled")
         self._clock.finished(strip.index)
+        self._missing.discard(strip.index)
+        self._encode()
+
+    def _encode(self) -> None:
+        """Make tiles of the rows above the first strip that is missing."""
+        first = min(self._missing, default=self._tiles.n_rows)
+        for product, store in self.stores:
+            store.cog.advance(first * self._tiles.kept // product.output.stride)
 
     def close(self) -> None:
         """Give the files back."""

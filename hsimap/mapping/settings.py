@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from hsimap.errors import MismatchError, ResourceError
-from hsimap.mapping.tiling import TilePlan, TileRules, plan_tiles
+from hsimap.mapping.tiling import READ_AHEAD, TilePlan, TileRules, plan_tiles
+from hsimap.products import BLOCK
 from hsimap.tasks import Scope
 
 if TYPE_CHECKING:
@@ -16,12 +17,21 @@ if TYPE_CHECKING:
 Probabilities = Literal["all", "max", "none"]
 BASE_BYTES: Final = 400 << 20
 """Interpreter, libraries and weights, as measured with ONNX Runtime and GDAL loaded (340 MiB)."""
+WRITE_BEHIND: Final = 1
+"""Strips between blending and the journal: a kill loses that one and the tile row in hand."""
 _CACHE: Final = 256 << 20
 """Most that the file library may keep of what it decoded, in bytes."""
-_SLACK: Final = 1.05
-"""Freed memory that the C library keeps, over what is counted."""
 _CACHE_SHARE: Final = 8
 """It gets no more than this part of the budget."""
+_SLACK: Final = 1.05
+"""Freed memory that the C library keeps, over what is counted."""
+_ENCODING: Final = 8
+"""Rows of blocks in work while one map is compressed; each map keeps one of overviews besides."""
+_WIDE: Final = (4, 2)
+"""Tiles that are read in one piece where that costs little: whole lines of a raw file, several
+blocks of a GeoTIFF side by side."""
+_PRICE_OF_WIDE: Final = 1.03
+"""Most that smaller tiles, for the sake of wide pieces, may add to the computed pixels."""
 _ACTIVATION_BYTES: Final = 4096.0
 """Assumed where a bundle does not state its own, in bytes per pixel of a tile."""
 
@@ -53,26 +63,12 @@ class MapSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Buffers:
-    """What waits between the stages of a run; more evens out stages of uneven speed."""
-
-    read_ahead: int
-    """Tiles that are read while one is computed."""
-    write_behind: int
-    """Strips that are written while one is computed."""
-
-
-BUFFERS: Final = (Buffers(read_ahead=2, write_behind=1), Buffers(read_ahead=1, write_behind=1))
-"""From the most to the least; with the last one every stage still has work. A kill loses the strips
-that wait, so that there is never more than one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MapPlan:
     """A tile grid and what it costs."""
 
     tiles: TilePlan
-    buffers: Buffers
+    at_once: int
+    """Tiles of a row that are read in one piece, as far as memory is left."""
     memory_bytes: int
     """Estimated peak of the process."""
     output_bytes: int
@@ -93,9 +89,8 @@ class MapPlan:
             "alignment": tiles.alignment,
             "tiles": tiles.n_rows * tiles.n_cols,
             "strips": tiles.n_rows,
+            "tiles_read_at_once": self.at_once,
             "computed_per_mapped": round(tiles.ratio, 4),
-            "read_ahead": self.buffers.read_ahead,
-            "write_behind": self.buffers.write_behind,
             "memory_bytes": self.memory_bytes,
             "output_bytes": self.output_bytes,
         }
@@ -125,40 +120,50 @@ def plan_map(
         If an output speaks of whole patches, which have no place on a map.
     """
     _refuse_patches(manifest)
-    asked = {"tile": settings.tile, "trim": settings.trim, "ramp": settings.ramp}
-    rules = TileRules(
+
+    def memory(tiles: TilePlan, at_once: int) -> int:
+        return estimate_memory(tiles, manifest, settings, itemsize=itemsize, at_once=at_once)
+
+    def lay(at_once: int) -> TilePlan:
+        return plan_tiles(
+            height=grid.height,
+            width=grid.width,
+            rules=_rules(manifest, settings),
+            fits=lambda tiles: memory(tiles, at_once) <= settings.memory,
+        )
+
+    tiles = lay(1)
+    if memory(tiles, 1) > settings.memory:
+        raise ResourceError(
+            f"mapping with a tile of {tiles.kept} px needs about {memory(tiles, 1) / 2**20:.0f}"
+            f" MiB, more than the memory budget of {settings.memory / 2**20:.0f} MiB; raise"
+            " --memory" + ("" if settings.tile is None else " or lower --tile")
+        )
+    dearest = tiles.ratio * _PRICE_OF_WIDE
+    wide = ((lay(n), n) for n in _WIDE)
+    tiles = next(
+        (t for t, n in wide if memory(t, n) <= settings.memory and t.ratio <= dearest), tiles
+    )
+    fitting = (n for n in range(tiles.n_cols, 1, -1) if memory(tiles, n) <= settings.memory)
+    at_once = next(fitting, 1)
+    return MapPlan(
+        tiles=tiles,
+        at_once=at_once,
+        memory_bytes=memory(tiles, at_once),
+        output_bytes=grid.height * grid.width * _output_bytes(manifest, settings.probabilities),
+        notes=_rounding_notes(settings, tiles),
+    )
+
+
+def _rules(manifest: BundleManifest, settings: MapSettings) -> TileRules:
+    """Return what the bundle asks of the tile grid, and the user in its place."""
+    return TileRules(
         alignment=manifest.alignment,
         patch=manifest.patch,
         trim=manifest.tile.trim if settings.trim is None else settings.trim,
         ramp=manifest.tile.ramp if settings.ramp is None else settings.ramp,
         max_tile=manifest.tile.max_tile,
         tile=settings.tile,
-    )
-
-    def memory(tiles: TilePlan, buffers: Buffers = BUFFERS[-1]) -> int:
-        needed = estimate_memory(tiles, manifest, itemsize=itemsize, buffers=buffers)
-        return int((needed + cache_bytes(settings.memory)) * _SLACK)
-
-    tiles = plan_tiles(
-        height=grid.height,
-        width=grid.width,
-        rules=rules,
-        fits=lambda candidate: memory(candidate) <= settings.memory,
-    )
-    needed = memory(tiles)
-    if needed > settings.memory:
-        raise ResourceError(
-            f"mapping with a tile of {tiles.kept} px needs about {needed / 2**20:.0f} MiB, more"
-            f" than the memory budget of {settings.memory / 2**20:.0f} MiB; raise --memory"
-            + ("" if settings.tile is None else " or lower --tile")
-        )
-    buffers = next(some for some in BUFFERS if memory(tiles, some) <= settings.memory)
-    return MapPlan(
-        tiles=tiles,
-        buffers=buffers,
-        memory_bytes=memory(tiles, buffers),
-        output_bytes=grid.height * grid.width * _output_bytes(manifest, settings.probabilities),
-        notes=_rounding_notes(asked, tiles),
     )
 
 
@@ -177,20 +182,24 @@ def cache_bytes(memory: int) -> int:
 
 
 def estimate_memory(
-    tiles: TilePlan, manifest: BundleManifest, *, itemsize: int, buffers: Buffers
+    tiles: TilePlan, manifest: BundleManifest, settings: MapSettings, *, itemsize: int, at_once: int
 ) -> int:
     """Return the estimated peak of the process, in bytes (see ``docs/concepts.md``)."""
-    area, n_bands = tiles.side**2, manifest.input.n_bands
-    # One tile is computed; the newest is put together of the columns that are shared and the rest.
-    stored = area * (n_bands * itemsize + 1) * (buffers.read_ahead + 2)
+    n_bands, shared = manifest.input.n_bands, max(tiles.side - tiles.kept, 0)
+    # Pieces in use and ahead; the columns that the next one shares; a tile that is put together.
+    columns = (READ_AHEAD + 1) * (min(at_once, tiles.n_cols) * tiles.kept + shared)
+    stored = tiles.side * (columns + shared + tiles.side) * (n_bands * itemsize + 1)
+    area = tiles.side**2
     image = area * (n_bands + 1) * 4
     activations = area * (manifest.activation_bytes_per_px or _ACTIVATION_BYTES)
     row = (tiles.kept + tiles.ramp) * tiles.width
-    channels = sum(output.channels / output.stride**2 for output in manifest.outputs)
-    largest = max(output.channels / output.stride**2 for output in manifest.outputs)
+    channels = [output.channels / output.stride**2 for output in manifest.outputs]
     # One strip is computed, the others wait or are written: one map at a time is encoded.
-    canvases = row * 4 * (channels * (buffers.write_behind + 1) + 2 * largest)
-    return int(BASE_BYTES + stored + image + activations + canvases)
+    canvases = row * 4 * (sum(channels) * (WRITE_BEHIND + 1) + 2 * max(channels))
+    blocks = min(BLOCK, tiles.height) * tiles.width
+    encoding = blocks * (_output_bytes(manifest, settings.probabilities) + 4 * _ENCODING)
+    counted = BASE_BYTES + stored + image + activations + canvases + encoding
+    return int((counted + cache_bytes(settings.memory)) * _SLACK)
 
 
 def _output_bytes(manifest: BundleManifest, probabilities: Probabilities) -> int:
@@ -204,7 +213,8 @@ def _output_bytes(manifest: BundleManifest, probabilities: Probabilities) -> int
     return -(-int(total * 100) // 100)
 
 
-def _rounding_notes(asked: dict[str, int | None], tiles: TilePlan) -> tuple[str, ...]:
+def _rounding_notes(settings: MapSettings, tiles: TilePlan) -> tuple[str, ...]:
+    asked = {"tile": settings.tile, "trim": settings.trim, "ramp": settings.ramp}
     got = {"tile": tiles.kept, "trim": tiles.trim, "ramp": tiles.ramp}
     return tuple(
         f"--{name} {value} became {got[name]} px (steps of {tiles.alignment} px, read side at least"

@@ -14,13 +14,16 @@ k only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hsimap.errors import UsageError
 from hsimap.geometry import Window, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+READ_AHEAD: Final = 1
+"""Pieces of a tile row that wait between the reader and the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hsimap.products._cog import CogWriter
 from hsimap.products._layer import BLOCK, Layer
 from hsimap.products._manifest import (
     MANIFEST,
@@ -21,6 +22,7 @@ __all__ = [
     "BLOCK",
     "MANIFEST",
     "RUN_FOLDER",
+    "CogWriter",
     "Layer",
     "file_entry",
     "is_map_folder",

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsimap.products._cog import ReadWindow
+    from hsimap.products._cog import CogWriter, ReadWindow
     from hsimap.products._layer import Layer
 
 _COARSE = 1024
 
 
-def write_layer(folder: Path, layer: Layer, read: ReadWindow) -> list[Path]:
+def write_layer(
+    folder: Path, layer: Layer, read: ReadWindow, *, writer: CogWriter | None = None
+) -> list[Path]:
     """Write ``<name>.tif``, ``<name>.qml`` and, for classes, ``<name>.tif.aux.xml``.
 
     Parameters
@@ -35,6 +37,8 @@ def write_layer(folder: Path, layer: Layer, read: ReadWindow) -> list[Path]:
         What.
     read : callable
         ``Window -> (band, y, x)`` of the layer's dtype.
+    writer : CogWriter, optional
+        Has encoded the rows that were ready before.
 
     Returns
     -------
@@ -44,10 +48,13 @@ def write_layer(folder: Path, layer: Layer, read: ReadWindow) -> list[Path]:
     Raises
     ------
     StorageError, VerificationError
-        See :func:`hsimap.products._cog.write_cog`.
+        See :meth:`CogWriter.finish`.
     """
     path = folder / f"{layer.name}.tif"
-    write_cog(path, layer, read)
+    if writer is None:
+        write_cog(path, layer, read)
+    else:
+        writer.finish(path)
     written = [path, folder / f"{layer.name}.qml"]
     written[1].write_bytes(write_qml(layer, display_limits(path, layer)))
     if layer.kind == "classes":

@@ -5,6 +5,18 @@ from __future__ import annotations
 from hsimap.scenes._array import scene_from_array
 from hsimap.scenes._cache import bound_cache
 from hsimap.scenes._open import open_scene
-from hsimap.scenes._scene import PixelReader, Scene
+from hsimap.scenes._scene import PixelReader, Scene, stored_value
+from hsimap.scenes._speed import ReadSpeed, measure_read
+from hsimap.scenes._storage import Storage
 
-__all__ = ["PixelReader", "Scene", "bound_cache", "open_scene", "scene_from_array"]
+__all__ = [
+    "PixelReader",
+    "ReadSpeed",
+    "Scene",
+    "Storage",
+    "bound_cache",
+    "measure_read",
+    "open_scene",
+    "scene_from_array",
+    "stored_value",
+]

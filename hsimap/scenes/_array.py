@@ -10,6 +10,7 @@ from affine import Affine
 from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window
 from hsimap.scenes._scene import Scene
+from hsimap.scenes._storage import Storage
 from hsimap.spectra import Bands
 
 if TYPE_CHECKING:
@@ -34,15 +35,22 @@ class ArrayReader:
         bands, height, width = array.shape
         self.shape = (bands, height, width)
         self.dtype = array.dtype.newbyteorder("=")
+        self.storage = Storage(
+            driver="memory", interleave="bsq", block=(height, width), compression="none"
+        )
 
     def read(
-        self, window: Window, bands: Sequence[int]
+        self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
         """Return ``(band, y, x)`` values and the ``mask`` coordinate, where there is one."""
         part = self._data[:, *window.slices]
         if list(bands) != list(range(self.shape[0])):
             part = part[list(bands)]
-        values = np.array(part, dtype=self.dtype)
+        if out is None:
+            values = np.array(part, dtype=self.dtype)
+        else:
+            values = out
+            values[...] = part
         mask = None if self._mask is None else np.array(self._mask[window.slices], dtype=bool)
         return values, mask
 

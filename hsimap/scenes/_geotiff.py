@@ -16,6 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window
 from hsimap.scenes._scene import Scene
+from hsimap.scenes._storage import Storage
 from hsimap.spectra import Bands, wavelengths_in_nm
 
 if TYPE_CHECKING:
@@ -140,6 +141,13 @@ class GdalReader:
         self._masked = MaskFlags.per_dataset in flags
         self.shape = (len(self.indexes), file.height, file.width)
         self.dtype = np.dtype(file.dtypes[0])
+        structure = file.tags(ns="IMAGE_STRUCTURE")
+        self.storage = Storage(
+            driver="GeoTIFF",
+            interleave=structure.get("INTERLEAVE", "band").lower(),
+            block=file.block_shapes[0],
+            compression=structure.get("COMPRESSION", "none").lower(),
+        )
         if not self.indexes or self.dtype.kind not in "uif":
             raise InputError(
                 f"{path} has {len(self.indexes)} data bands of type {self.dtype}; reflectance needs"
@@ -159,13 +167,13 @@ class GdalReader:
         return file
 
     def read(
-        self, window: Window, bands: Sequence[int]
+        self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
         """Return ``(band, y, x)`` values and the file's mask, where it has one."""
         file = self._file()
         slices = ((window.row, window.row + window.height), (window.col, window.col + window.width))
         try:
-            values = file.read([self.indexes[band] for band in bands], window=slices)
+            values = file.read([self.indexes[band] for band in bands], window=slices, out=out)
             mask = file.dataset_mask(window=slices) > 0 if self._masked else None
         except RasterioError as error:
             raise InputError(f"{self._path} cannot be read at {window}: {error}") from error

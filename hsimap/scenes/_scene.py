@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hsimap.scenes._storage import Storage
     from hsimap.spectra import Bands
 
 _CHUNK: Final = 512
@@ -30,11 +31,15 @@ class PixelReader(Protocol):
     shape: tuple[int, int, int]
     """``(band, y, x)``."""
     dtype: np.dtype[np.generic]
+    storage: Storage
 
     def read(
-        self, window: Window, bands: Sequence[int]
+        self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
-        """Return ``(band, y, x)`` values and the file's own mask (True = valid), if it has one."""
+        """Return ``(band, y, x)`` values and the file's own mask (True = valid), if it has one.
+
+        The values go to ``out``, of their shape and the reader's dtype, where it is given.
+        """
 
     def close(self) -> None:
         """Give files back."""
@@ -100,12 +105,21 @@ class Scene:
         return self.files[0] if self.files else None
 
     @property
+    def storage(self) -> Storage:
+        """How the pixels lie in the file."""
+        return self._reader.storage
+
+    @property
     def dtype(self) -> np.dtype[np.generic]:
         """Storage type, in native byte order."""
         return self._reader.dtype
 
     def read(
-        self, window: Window, bands: Sequence[int] | None = None
+        self,
+        window: Window,
+        bands: Sequence[int] | None = None,
+        *,
+        out: NDArray[np.generic] | None = None,
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Read a window, which may pass the raster's edge.
 
@@ -115,6 +129,8 @@ class Scene:
             Which pixels.
         bands : sequence of int, optional
             0-based bands in the wanted order; all by default.
+        out : ndarray, optional
+            ``(band, y, x)`` of the scene's dtype; takes the values in place of fresh memory.
 
         Returns
         -------
@@ -126,16 +142,15 @@ class Scene:
         """
         chosen = list(range(self.bands.n)) if bands is None else list(bands)
         inside = window.clip(height=self.grid.height, width=self.grid.width)
-        whole = (inside.height, inside.width) == (window.height, window.width)
-        if inside.is_empty:
-            return self._blank(len(chosen), window)
-        part, valid = self._read_inside(inside, chosen)
-        if whole:
-            return part, valid
-        values, mask = self._blank(len(chosen), window)
-        target = inside.shift(rows=-window.row, cols=-window.col).slices
-        values[(..., *target)], mask[target] = part, valid
-        return values, mask
+        if out is None:
+            out = np.empty((len(chosen), window.height, window.width), self.dtype)
+        mask = np.zeros(out.shape[1:], dtype=bool)
+        if (inside.height, inside.width) != out.shape[1:]:
+            out[...] = 0
+        if not inside.is_empty:
+            target = inside.shift(rows=-window.row, cols=-window.col).slices
+            mask[target] = self._read_inside(inside, chosen, out[(..., *target)])
+        return out, mask
 
     def raw(
         self, window: Window, bands: Sequence[int] | None = None
@@ -143,25 +158,22 @@ class Scene:
         """Return ``(band, y, x)`` values as stored and the file's own mask, for a window inside."""
         return self._reader.read(window, list(range(self.bands.n)) if bands is None else bands)
 
-    def _blank(self, n: int, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        shape = (window.height, window.width)
-        return np.zeros((n, *shape), self.dtype), np.zeros(shape, dtype=bool)
-
     def _read_inside(
-        self, window: Window, bands: list[int]
-    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        values, mask = self._reader.read(window, bands)
+        self, window: Window, bands: list[int], out: NDArray[np.generic]
+    ) -> NDArray[np.bool_]:
+        values, mask = self._reader.read(window, bands, out)
         valid = np.ones(values.shape[1:], dtype=bool) if mask is None else mask
-        if self.nodata is not None and not np.isnan(self.nodata):
+        missing = stored_value(self.nodata, values.dtype)
+        if missing is not None:
             for plane in values:
-                valid &= plane != self.nodata
+                valid &= plane != missing
         if values.dtype.kind == "f":
             for plane in values:
                 finite = np.isfinite(plane)
                 if not finite.all():
                     valid &= finite
                     plane[~finite] = 0
-        return values, valid
+        return valid
 
     @property
     def array(self) -> xr.DataArray:
@@ -246,6 +258,20 @@ class Scene:
     def close(self) -> None:
         """Give the files back."""
         self._reader.close()
+
+
+def stored_value(value: float | None, dtype: np.dtype[np.generic]) -> np.generic | None:
+    """Return a number in a storage type; None where no sample can be equal to it.
+
+    A float would turn every comparison into one of 64-bit floats, at four times the cost.
+    """
+    if value is None or not np.isfinite(value):
+        return None
+    if dtype.kind == "f":
+        return dtype.type(value)
+    limits = np.iinfo(dtype)  # type: ignore[type-var]
+    inside = value == int(value) and limits.min <= value <= limits.max
+    return dtype.type(int(value)) if inside else None
 
 
 def _read_block(scene: Scene, block_info: dict[None, dict[str, list[tuple[int, int]]]]) -> object:

@@ -270,6 +270,9 @@ def test_recipes_are_listed_and_a_misspelt_key_is_told(hsimap, tmp_path):
 def test_inspect_tells_scenes_models_and_maps(hsimap, line, toy_bundle):
     scene = json.loads(hsimap("inspect", line, "--json").stdout)
     assert scene["wavelengths"] == "450 to 850 nm"
+    assert (scene["driver"], scene["compression"]) == ("GeoTIFF", "deflate")
+    assert "MB/s" in scene["read_speed"]
+    assert scene["layout"] == "good"
     model = hsimap("inspect", toy_bundle.path)
     assert "receptive field px" in model.stdout
     hsimap("predict", line, "--model", toy_bundle.path, "--out", "maps")

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 
 import hsimap
 from hsimap.errors import MismatchError, OutputExistsError, ResourceError, StorageError
+from hsimap.geometry import Grid
 from hsimap.mapping import MapSettings, choose_model, map_scene, output_folders
+from hsimap.mapping.settings import plan_map
+from hsimap.products import _cog, _overviews
 from hsimap.scenes import open_scene
 
 spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("conftest.py"))
@@ -226,6 +229,21 @@ def test_too_little_memory_is_refused_with_the_needed_figure(tmp_path, write_sce
         )
 
 
+@given(memory=st.integers(420, 1200), tile=st.sampled_from([None, 32]))
+def test_the_plan_with_what_is_read_at_once_stays_within_the_memory(toy_bundle, memory, tile):
+    grid = Grid(height=2048, width=2048, transform=Affine.identity(), crs=None)
+    options = MapSettings(memory=memory << 20, tile=tile)
+    try:
+        plan = plan_map(grid, toy_bundle.manifest, options, itemsize=2)
+    except ResourceError:
+        assert memory < 600
+        return
+    assert plan.memory_bytes <= options.memory
+    assert 1 <= plan.at_once <= plan.tiles.n_cols
+    if memory > 1000:
+        assert plan.at_once > 3
+
+
 def test_an_output_that_cannot_be_made_is_refused(tmp_path, write_scene, toy_bundle):
     write_scene(tmp_path / "line.tif")
     (tmp_path / "file").touch()
@@ -263,6 +281,22 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(mapped, toy_bundle, tmp_pa
     for name in report.files:
         if name != "manifest.json":
             assert (report.folder / name).read_bytes() == (out / name).read_bytes(), name
+
+
+def test_tiles_are_made_while_the_strips_are_computed(
+    tmp_path, write_scene, toy_bundle, monkeypatch
+):
+    for module in (_cog, _overviews):
+        monkeypatch.setattr(module, "BLOCK", 16)
+    write_scene(tmp_path / "line.tif")
+    out, sizes = tmp_path / "maps", []
+
+    def look(done, total):
+        sizes.append((out / ".hsimap-run" / "height.0.tiles").stat().st_size)
+
+    scene = open_scene(tmp_path / "line.tif")
+    map_scene(scene, toy_bundle, settings=SMALL, out=out, progress=look)
+    assert 0 < sizes[-1] < (out / "height.tif").stat().st_size
 
 
 def test_the_one_model_that_fits_is_chosen_and_several_are_listed(

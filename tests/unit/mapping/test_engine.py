@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsimap.mapping.engine import Engine, rows_needed
-from hsimap.mapping.tiling import TilePlan
+from hsimap.mapping.adapter import RecyclingSource
+from hsimap.mapping.engine import Engine, read_groups, rows_needed
+from hsimap.mapping.tiling import READ_AHEAD, TilePlan
 from hsimap.tasks import Kind, Output
 
 
@@ -31,6 +32,21 @@ class Pixels:
 
     def to_network(self, values):
         return values.astype(np.float32)
+
+
+class Adapter:
+    """A scene adapter on an array."""
+
+    def __init__(self, pixels):
+        self.pixels, self.n_bands, self.dtype = pixels, len(pixels.values), pixels.values.dtype
+
+    def read(self, window, out):
+        values, valid = self.pixels.read(window)
+        out[...] = values
+        return out, valid
+
+    def to_network(self, values):
+        return self.pixels.to_network(values)
 
 
 class Constant:
@@ -146,11 +162,24 @@ def test_a_run_of_strips_recomputes_at_most_one_tile_row(plan, data):
     assert len(rows) - (last + 1 - first) == (1 if first and plan.ramp else 0)
 
 
-@given(plan=plans())
-def test_no_sample_is_read_twice_within_a_tile_row(plan):
+@given(plan=plans(), seed=st.integers(0, 9), at_once=st.integers(1, 6))
+def test_tiles_read_in_one_piece_into_recycled_memory_have_the_bytes_of_single_ones(
+    plan, seed, at_once
+):
+    pixels = source(plan, seed=seed)
+    single = Engine(plan, pixels, runtime=Box(2), outputs=[output()])
+    recycled = RecyclingSource(Adapter(pixels), READ_AHEAD + 1)
+    pieces = Engine(plan, recycled, runtime=Box(2), outputs=[output()], at_once=at_once)
+    for found, expected in zip(whole(pieces, plan, "s1"), whole(single, plan, "s1"), strict=True):
+        assert found.tobytes() == expected.tobytes()
+
+
+@given(plan=plans(), at_once=st.integers(1, 6))
+def test_no_sample_is_read_twice_within_a_tile_row(plan, at_once):
     pixels = source(plan)
-    engine = Engine(plan, pixels, runtime=Box(0), outputs=[output()])
-    list(engine.read_row(0))
+    groups = list(read_groups(pixels, plan, 0, at_once=at_once))
+    assert [tile for group in groups for tile in group[0]] == list(plan.row_tiles(0))
+    assert all(len(group[0]) <= at_once for group in groups)
     hits = np.zeros(plan.n_cols * plan.side + 2 * plan.trim, dtype=int)
     for window in pixels.reads:
         hits[window.col + plan.trim : window.col + plan.trim + window.width] += 1

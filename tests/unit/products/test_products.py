@@ -2,12 +2,12 @@
 
 import errno
 import logging
+import os
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 import rasterio
-import rasterio.shutil
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,7 +82,7 @@ def test_any_shape_reads_back_on_its_rotated_grid(tmp_path_factory, height, widt
         assert (file.units, file.descriptions) == (("m",), ("mean_height",))
         assert file.tags()["HSIMAP_SCENE"] == "line"
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-    assert not list(folder.glob("*.plain.tif"))
+    assert not list(folder.glob("*.tiles"))
 
 
 def test_class_maps_have_a_palette_and_overviews_that_invent_no_code(tmp_path):
@@ -167,11 +167,12 @@ def test_a_map_that_reads_back_otherwise_is_refused(tmp_path):
         write_layer(tmp_path, layer("classes", TREES, grid(20, 20)), drifting)
 
 
-def test_a_full_disk_is_told_and_leaves_no_temporary_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["pwrite", "sendfile", "fsync"])
+def test_a_full_disk_is_told_and_leaves_no_temporary_file(tmp_path, monkeypatch, step):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(rasterio.shutil, "copy", full)
+    monkeypatch.setattr(os, step, full)
     with pytest.raises(StorageError, match="No space left on device"):
         write_layer(tmp_path, layer("classes", TREES, grid(9, 9)), reader(class_map(9, 9)))
     assert not list(tmp_path.iterdir())

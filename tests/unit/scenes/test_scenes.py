@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hsimap.errors import InputError, UsageError
 from hsimap.geometry import Window
-from hsimap.scenes import open_scene, scene_from_array
+from hsimap.scenes import _envi, _storage, measure_read, open_scene, scene_from_array, stored_value
 
 CODES = {"u1": 1, "i2": 2, "i4": 3, "f4": 4, "f8": 5, "u2": 12, "u4": 13, "i8": 14, "u8": 15}
 AXES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
@@ -48,10 +48,11 @@ def folder(tmp_path_factory):
     corner=st.tuples(st.integers(-4, 9), st.integers(-4, 9)),
     side=st.integers(1, 9),
     packed=st.booleans(),
+    gap=st.sampled_from([0, 8, 8192]),
     data=st.data(),
 )
 def test_every_legal_layout_gives_every_window(
-    folder, interleave, order, dtype, offset, shape, corner, side, packed, data
+    folder, interleave, order, dtype, offset, shape, corner, side, packed, gap, data
 ):
     rng = np.random.default_rng(abs(hash((shape, corner))) % 1000)
     values = rng.integers(0, 200, shape).astype(dtype)
@@ -60,10 +61,15 @@ def test_every_legal_layout_gives_every_window(
     )
     bands = data.draw(st.lists(st.integers(0, shape[0] - 1), min_size=1, unique=True))
     window = Window(row=corner[0], col=corner[1], height=side, width=side)
-    with open_scene(path) as scene:
+    room = np.full((len(bands), side, side), 77, dtype)
+    with open_scene(path) as scene, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_envi, "_GAP", gap)
         found, valid = scene.read(window, bands)
+        again, _ = scene.read(window, bands, out=room)
+        assert again is room
         assert scene.dtype == np.dtype(dtype)
         assert found.dtype.isnative
+    np.testing.assert_array_equal(room, found)
     padded = np.pad(values, ((0, 0), (20, 20), (20, 20)))
     inside = np.pad(np.ones(shape[1:], bool), 20)
     rows, cols = window.shift(rows=20, cols=20).slices
@@ -133,6 +139,21 @@ def test_rotation_and_crs_are_those_that_gdal_finds(tmp_path):
     assert scene.grid.transform.b != 0
 
 
+@given(
+    dtype=st.sampled_from(list(CODES)),
+    value=st.sampled_from([0.0, -1.0, 0.5, 255.0, 256.0, -9999.0, 65535.0, 1e30, np.inf, np.nan]),
+)
+def test_a_nodata_value_in_the_storage_type_meets_the_samples_that_the_number_meets(dtype, value):
+    limits = [0, 1, 255] if np.dtype(dtype).kind != "f" else [0.5, 1e30]
+    samples = np.array([*limits, 0, *([] if dtype[0] == "u" else [-1])], dtype)
+    if np.dtype(dtype).itemsize > 1:
+        samples = np.append(samples, samples.dtype.type(-9999 if dtype[0] != "u" else 65535))
+    stored = stored_value(value, samples.dtype)
+    found = np.zeros(len(samples), bool) if stored is None else samples == stored
+    expected = samples.astype(np.float64) == np.float64(np.float32(value))
+    np.testing.assert_array_equal(found, expected if dtype == "f4" else samples == value)
+
+
 def test_a_pixel_is_invalid_if_any_requested_band_is(tmp_path):
     values = np.ones((3, 2, 4), np.float32)
     values[0, 0, 0], values[1, 0, 1], values[2, 1, 2] = np.nan, -9999, np.inf
@@ -166,8 +187,13 @@ def test_a_geotiff_reads_like_rasterio_and_keeps_tags(tmp_path):
     found, valid = scene.read(Window(row=-2, col=30, height=20, width=20))
     np.testing.assert_array_equal(found[:, 2:, :10], values[:, :18, 30:])
     np.testing.assert_array_equal(valid[2:, :10], (values[:, :18, 30:] != 3).all(axis=0))
+    room = np.full((3, 20, 20), 77, np.int16)
+    again, _ = scene.read(Window(row=-2, col=30, height=20, width=20), out=room)
+    assert again is room
+    np.testing.assert_array_equal(room, found)
     assert not valid[:2].any()
     assert not valid[:, 10:].any()
+    assert not found[:, :2].any()
     assert scene.bands.wavelength_nm == (450.1234, 550.0, 650.0)
     assert scene.bands.good == (True, False, True)
     assert (scene.scale, scene.nodata) == (1e-4, 3)
@@ -279,3 +305,49 @@ def test_real_envi_files_agree_with_rasterio_and_spectral_python(data_folder):
 def test_the_dead_bands_of_enmap_are_declared_bad_or_found(data_folder):
     scene = open_scene(data_folder / "enmap_potsdam" / "scene.tif")
     assert scene.dead_bands() == {129, 130, 131, 132, 133, 134}
+
+
+@pytest.mark.parametrize("interleave", list(AXES))
+def test_the_layout_of_a_raw_file_is_told_and_a_packed_one_warned_of(tmp_path, interleave):
+    values = np.zeros((3, 20, 30), np.int16)
+    for packed in (False, True):
+        path = write_envi(tmp_path / "x.img", values, interleave=interleave, packed=packed)
+        with open_scene(path) as scene:
+            storage = scene.storage
+        assert (storage.driver, storage.interleave) == ("ENVI", interleave)
+        assert storage.block == (1, 30)
+        assert ("gunzip" in str(storage.advice(30))) == packed
+
+
+@pytest.mark.parametrize(
+    ("width", "options", "warning"),
+    [
+        (2000, {"tiled": True, "blockxsize": 256, "blockysize": 256}, None),
+        (2000, {"compress": "deflate", "blockysize": 1}, "strips of 1 rows"),
+        (900, {"compress": "deflate", "blockysize": 1}, None),
+        (2100, {"tiled": True, "blockxsize": 2048, "blockysize": 2048}, "blocks of 2048 x 2048"),
+        (2000, {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "lzma"}, "lzma"),
+    ],
+)
+def test_a_bad_layout_of_a_geotiff_is_warned_of_with_the_remedy(tmp_path, width, options, warning):
+    path = write_tif(tmp_path / "x.tif", np.zeros((2, 40, width), np.int16), **options)
+    with open_scene(path) as scene:
+        assert scene.storage.driver == "GeoTIFF"
+        assert scene.storage.compression == options.get("compress", "none")
+        advice = scene.storage.advice(width)
+    if warning is None:
+        assert advice is None
+    else:
+        assert warning in advice
+        assert "gdal_translate -co TILED=YES" in advice
+
+
+def test_the_probe_reads_the_middle_and_no_more_than_its_share(tmp_path, monkeypatch):
+    values = np.zeros((4, 600, 700), np.int16)
+    with open_scene(write_envi(tmp_path / "x.img", values)) as scene:
+        speed = measure_read(scene)
+        assert speed.window == Window(row=172, col=0, height=256, width=700)
+        assert speed.megabytes == 4 * 2 * 256 * 700 / 1e6
+        assert speed.mb_per_s > 0
+        monkeypatch.setattr(_storage, "_PROBE_BYTES", 256 * 8 * 100)
+        assert measure_read(scene).window == Window(row=172, col=300, height=256, width=100)
