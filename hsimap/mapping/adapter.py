@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from math import isclose, prod
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,7 +50,6 @@ class SceneAdapter:
     def __init__(self, scene: Scene, wanted: InputSpec) -> None:
         match = match_bands(wanted.bands, scene.bands)
         self._scene = scene
-        self._local = threading.local()
         self._indices: Sequence[int] = match.indices
         self._nodata = wanted.nodata if scene.nodata is None else None
         self._factor = _factor(scene.scale, wanted.scale)
@@ -99,15 +97,11 @@ class SceneAdapter:
                 valid &= plane != missing
         return values, valid
 
-    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Convert stored values to float32 in the bundle's storage units.
-
-        The result stands until the thread's next call: fresh memory of that size costs more
-        than the conversion.
-        """
-        image: NDArray[np.float32] | None = getattr(self._local, "image", None)
-        if image is None or image.shape != values.shape:
-            image = self._local.image = np.empty(values.shape, dtype=np.float32)
+    def to_network(
+        self, values: NDArray[np.generic], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Convert stored values to float32 in the bundle's storage units, in ``out`` if given."""
+        image = np.empty(values.shape, dtype=np.float32) if out is None else out
         if self._factor == 1:
             np.copyto(image, values, casting="unsafe")
         else:
@@ -130,6 +124,7 @@ class RecyclingSource:
     def __init__(self, adapter: SceneAdapter, n: int) -> None:
         self._adapter = adapter
         self._rooms: list[NDArray[np.generic]] = [np.empty(0)] * n
+        self._image = np.empty(0, dtype=np.float32)
 
     def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Return ``(band, y, x)`` stored values, which stand for ``n - 1`` more reads."""
@@ -141,8 +136,13 @@ class RecyclingSource:
         return self._adapter.read(window, room[:size].reshape(shape))
 
     def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Convert as :meth:`SceneAdapter.to_network` does."""
-        return self._adapter.to_network(values)
+        """Convert as :meth:`SceneAdapter.to_network` does; the result stands until the next call.
+
+        Fresh memory of that size costs more than the conversion.
+        """
+        if self._image.shape != values.shape:
+            self._image = np.empty(values.shape, dtype=np.float32)
+        return self._adapter.to_network(values, self._image)
 
 
 def _factor(scene: float | None, wanted: float | None) -> float:

@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from hsimap.errors import VerificationError
 from hsimap.mapping.commit import read_finished
 from hsimap.products import RUN_FOLDER
 from hsimap.runtimes import Route, choices, open_runtime, waiver_note
@@ -58,7 +59,10 @@ def resolve_route(
 
 def stored_route(out: Path) -> Route | None:
     """Return the route of the run that an output folder holds; None where there is none."""
-    identity = read_finished(out).get("identity")
+    try:
+        identity = read_finished(out).get("identity")
+    except VerificationError:
+        return None  # a damaged manifest, of which more is said before the first strip
     if not identity:
         try:
             text = (out / RUN_FOLDER / "identity.json").read_text(encoding="utf-8")

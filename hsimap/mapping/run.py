@@ -6,6 +6,7 @@ import json
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsimap.bundle import Bundle
-    from hsimap.mapping.adapter import Source
     from hsimap.mapping.probe import Batch
     from hsimap.runtimes import Route, Runtime
     from hsimap.scenes import Scene
@@ -116,9 +116,8 @@ def map_scene(
     bound_cache(cache_bytes(settings.memory))
     adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize)
-    route, told = resolve_route(
-        bundle, settings, out=out, sample=lambda: _middle_tile(adapter, plan)
-    )
+    tile = partial(_middle_tile, adapter, plan)
+    route, told = resolve_route(bundle, settings, out=out, sample=tile)
     todo: list[int] = []
     notes = (*adapter.notes, *plan.notes, *told)
     with ExitStack() as stack:
@@ -135,8 +134,7 @@ def map_scene(
             job = _Job(plan, _products(scene, bundle, settings), run, listen)
             stack.callback(job.close)
             todo = job.todo
-            source = RecyclingSource(adapter, READ_AHEAD + 1)
-            job.compute(source, runtime, bundle.manifest.outputs, progress)
+            job.compute(adapter, runtime, bundle.manifest.outputs, progress)
             check_unchanged(scene, identity)
             record = _record(scene, bundle, plan, identity=identity, notes=notes)
             finalise(out, run, job.stores, record=record, started=started)
@@ -210,12 +208,12 @@ class _Job:
         return step
 
     def compute(
-        self, source: Source, runtime: Runtime, outputs: Sequence[Output], progress: Progress
+        self, adapter: SceneAdapter, runtime: Runtime, outputs: Sequence[Output], progress: Progress
     ) -> None:
         """Compute, encode, write and journal what is missing; writing overlaps computing."""
         engine = Engine(
             self._tiles,
-            source,
+            RecyclingSource(adapter, READ_AHEAD + 1),
             runtime=runtime,
             outputs=outputs,
             on_tile=self._tile_counter(progress),

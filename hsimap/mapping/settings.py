@@ -19,7 +19,7 @@ BASE_BYTES: Final = 400 << 20
 """Interpreter, libraries and weights, as measured with ONNX Runtime and GDAL loaded (340 MiB)."""
 WRITE_BEHIND: Final = 1
 """Strips between blending and the journal: a kill loses that one and the tile row in hand."""
-_CACHE: Final = 256 << 20
+_CACHE: Final = 192 << 20
 """Most that the file library may keep of what it decoded, in bytes."""
 _CACHE_SHARE: Final = 8
 """It gets no more than this part of the budget."""

@@ -149,7 +149,7 @@ def test_a_disk_that_is_too_small_is_refused_with_the_figure_and_nothing_is_writ
 ):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100 << 10))
     out = tmp_path / "maps"
-    words = r"has 0\.1 MiB free and the run needs about 0\.2 MiB; free some space"
+    words = r"has 0\.1 MiB free and the run needs about 0\.3 MiB; free some space"
     with open_scene(scene) as opened, pytest.raises(StorageError, match=words):
         map_scene(opened, toy_bundle, settings=SMALL, out=out)
     assert list(out.iterdir()) == []
@@ -160,7 +160,7 @@ def test_what_an_interrupted_run_holds_of_the_disk_counts_as_free(
 ):
     out = tmp_path / "maps"
     begin(scene, toy_bundle, out)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=180 << 10))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=240 << 10))
     with open_scene(scene) as opened:
         assert map_scene(opened, toy_bundle, settings=SMALL, out=out).strips_resumed > 0
 

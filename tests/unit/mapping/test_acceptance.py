@@ -66,7 +66,9 @@ class Recorder:
         self.grid = Grid(height=side, width=side, transform=Affine.identity(), crs=None)
         self.seen: list[Window] = []
 
-    def read(self, window: Window, bands: object) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, window: Window, bands: object, out: object = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         self.seen.append(window)
         shape = (window.height, window.width)
         return np.ones((1, *shape), np.int16), np.ones(shape, bool)

@@ -45,8 +45,9 @@ class Adapter:
         out[...] = values
         return out, valid
 
-    def to_network(self, values):
-        return self.pixels.to_network(values)
+    def to_network(self, values, out):
+        out[...] = self.pixels.to_network(values)
+        return out
 
 
 class Constant:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hsimap.errors import InputError, UsageError
 from hsimap.geometry import Window
-from hsimap.scenes import _envi, _storage, measure_read, open_scene, scene_from_array, stored_value
+from hsimap.scenes import _envi, _speed, measure_read, open_scene, scene_from_array, stored_value
 
 CODES = {"u1": 1, "i2": 2, "i4": 3, "f4": 4, "f8": 5, "u2": 12, "u4": 13, "i8": 14, "u8": 15}
 AXES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
@@ -349,5 +349,5 @@ def test_the_probe_reads_the_middle_and_no_more_than_its_share(tmp_path, monkeyp
         assert speed.window == Window(row=172, col=0, height=256, width=700)
         assert speed.megabytes == 4 * 2 * 256 * 700 / 1e6
         assert speed.mb_per_s > 0
-        monkeypatch.setattr(_storage, "_PROBE_BYTES", 256 * 8 * 100)
+        monkeypatch.setattr(_speed, "_PROBE_BYTES", 256 * 8 * 100)
         assert measure_read(scene).window == Window(row=172, col=300, height=256, width=100)

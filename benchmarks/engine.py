@@ -1,0 +1,211 @@
+"""Whole runs of the engine beside another tool, and beside the least the machine could take.
+
+    python benchmarks/engine.py --data FOLDER --harness FOLDER [--rounds 3] [--cases tiny:M.tif ...]
+
+FOLDER holds the scenes and ``models/{tiny,unet}.onnx`` and ``norm.npz`` of a side-by-side harness
+whose ``columns/ort_loop.py`` is a plain loop over tiles with ONNX Runtime. In a round, a case is
+run by ``hsimap predict`` and by that loop in turn, with the scene dropped from the page cache. Wall
+and CPU are of the whole process; memory is the peak of the process tree without file-backed pages.
+Ideal is the CPU time of decoding, of the network on the pixels that the plan computes, and of
+encoding the files that were written, each measured alone with one thread, over the cores, and the
+start-up. Prints a table in Markdown; raw figures go to --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import yaml
+
+CASES = ("unet:M.tif", "tiny:M.tif", "tiny:M.img")
+CLASSES = {"class_a": 4, "class_b": 2, "class_c": 3}
+N_VALUES = 10
+ALIGNMENT_AND_REACH = {"tiny": (1, 1), "unet": (4, 24)}
+MEMORY = "1.5GiB"
+
+
+def make_bundle(data: Path, name: str, folder: Path) -> Path:
+    """Import one of the harness's networks; return the model folder."""
+    alignment, reach = ALIGNMENT_AND_REACH[name]
+    tasks: dict[str, Any] = {
+        task: {"kind": "categorical", "classes": {k + 1: f"{task}_{k + 1}" for k in range(n)}}
+        for task, n in CLASSES.items()
+    }
+    outputs: dict[str, Any] = {task: {"from": task, "activation": "softmax"} for task in CLASSES}
+    for k in range(N_VALUES):
+        tasks[f"value_{k}"] = {"kind": "continuous", "unit": "1"}
+        outputs[f"value_{k}"] = {"from": "values", "channel": k}
+    norm = str(data / "models" / "norm.npz")
+    manifest = {
+        "name": f"bench-{name}", "alignment": alignment, "reach": reach, "patch": 64,
+        "input": {"graph_input": "x", "bands": 128, "nodata": -9999, "mean": norm, "std": norm},
+        "tasks": tasks, "outputs": outputs,
+    }  # fmt: skip
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(manifest, sort_keys=False))
+    out = folder / f"bench-{name}"
+    network = data / "models" / f"{name}.onnx"
+    arguments = ["import", str(network), "--manifest", str(path), "--out", str(out)]
+    subprocess.run([sys.executable, "-m", "hsimap", *arguments], check=True)  # noqa: S603  # ours
+    return out
+
+
+def forget(scene: Path) -> None:
+    """Ask the kernel to drop a scene's pages."""
+    for path in scene.parent.glob(f"{scene.stem}.*"):
+        handle = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(handle)
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Return the memory of a process and its children without file-backed pages."""
+    total, waiting = 0, [pid]
+    while waiting:
+        process = waiting.pop()
+        try:
+            status = Path(f"/proc/{process}/status").read_text()
+            children = Path(f"/proc/{process}/task/{process}/children").read_text()
+        except OSError:
+            continue
+        waiting += map(int, children.split())
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        total += 1024 * int(fields.get("RssAnon", "0 kB").split()[0])
+    return total
+
+
+def timed(command: list[str], environment: dict[str, str]) -> dict[str, float]:
+    """Run a command; return wall and CPU seconds and peak memory in MiB."""
+    started = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(  # noqa: S603  # our own programs
+            command, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT
+        )
+        peak, over = [0], threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.05):
+                peak[0] = max(peak[0], anonymous_bytes(process.pid))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        over.set()
+        watcher.join()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            raise RuntimeError(f"{command} ended with {process.returncode}: {log.read()[-2000:]}")
+    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "mib": peak[0] / 2**20}
+
+
+def run_hsimap(model: Path, scene: Path, out: Path) -> dict[str, float]:
+    """Map a scene in a fresh folder."""
+    shutil.rmtree(out, ignore_errors=True)
+    forget(scene)
+    arguments = ["--model", str(model), "--out", str(out), "--memory", MEMORY, "--quiet"]
+    arguments += ["--probabilities", "none"]
+    return timed([sys.executable, "-m", "hsimap", "predict", str(scene), *arguments], {})
+
+
+def run_loop(harness: Path, data: Path, name: str, scene: Path, out: Path) -> dict[str, float]:
+    """Run the harness's loop over tiles."""
+    out.unlink(missing_ok=True)
+    forget(scene)
+    column = harness / "columns" / "ort_loop.py"
+    arguments = ["--scene", str(scene), "--models", str(data / "models"), "--model", name]
+    command = [sys.executable, str(column), *arguments, "--out", str(out)]
+    environment = {"PYTHONPATH": str(harness), "PYTHONDONTWRITEBYTECODE": "1"}
+    return timed(command, {**environment, "OMP_NUM_THREADS": str(os.cpu_count())})
+
+
+def stages(model: Path, scene: Path, maps: Path) -> dict[str, float]:
+    """Measure the stages alone in a process of its own, with one thread."""
+    command = [sys.executable, str(Path(__file__).with_name("stages.py"))]
+    command += [str(model), str(scene), str(maps), MEMORY]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(  # noqa: S603  # our own program
+        command, env=environment, capture_output=True, text=True, check=True
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def case(options: argparse.Namespace, name: str, scene: Path, folder: Path) -> dict[str, Any]:
+    """Run all rounds of one case."""
+    model = folder / f"bench-{name}"
+    if not model.exists():
+        make_bundle(options.data, name, folder)
+    ours, loops = [], []
+    for _ in range(options.rounds):
+        ours.append(run_hsimap(model, scene, folder / "maps"))
+        loops.append(run_loop(options.harness, options.data, name, scene, folder / "loop.tif"))
+        print(name, scene.name, ours[-1], loops[-1], file=sys.stderr, flush=True)
+    again = timed(
+        [sys.executable, "-m", "hsimap", "predict", str(scene), "--model", str(model), "--out",
+         str(folder / "maps"), "--memory", MEMORY, "--probabilities", "none", "--quiet"], {},
+    )  # fmt: skip
+    alone = stages(model, scene, folder / "maps" / scene.stem)
+    return {"network": name, "scene": scene.name, "hsimap": ours, "loop": loops,
+            "second_call": again, "stages": alone}  # fmt: skip
+
+
+def row(result: dict[str, Any]) -> str:
+    """Return a line of the table."""
+    wall, loop = (median(run["wall"] for run in result[key]) for key in ("hsimap", "loop"))
+    cpu = median(run["cpu"] for run in result["hsimap"])
+    peak, other = (median(run["mib"] for run in result[key]) for key in ("hsimap", "loop"))
+    alone = result["stages"]
+    work = alone["decode"] + alone["forward"] + alone["encode"]
+    ideal = work / (os.cpu_count() or 1) + alone["start"]
+    speed = f"{alone['mpx'] / wall:.2f}"
+    cells = [
+        result["network"], result["scene"], f"{wall:.1f}", f"{cpu:.1f}", speed,
+        f"{ideal:.1f}", f"{wall / ideal:.2f}", f"{loop:.1f}", f"{wall / loop:.2f}",
+        f"{alone['ratio']:.3f}", f"{peak:.0f}", f"{other:.0f}",
+        f"{result['second_call']['wall']:.1f}",
+    ]  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+HEAD = (
+    "| network | scene | wall s | CPU s | Mpx/s | ideal s | wall / ideal | loop s | wall / loop"
+    " | computed / mapped | peak MiB | loop's MiB | second call s |\n" + "|---" * 13 + "|"
+)
+
+
+def main() -> None:
+    """Run the cases and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--harness", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cases", nargs="+", default=CASES)
+    parser.add_argument("--out", type=Path, default=Path("engine.json"))
+    options = parser.parse_args()
+    results = []
+    with tempfile.TemporaryDirectory(dir=options.data) as scratch:
+        for text in options.cases:
+            name, scene = text.split(":")
+            results.append(case(options, name, options.data / scene, Path(scratch)))
+            options.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(HEAD)
+    print("\n".join(row(result) for result in results))
+
+
+if __name__ == "__main__":
+    np.seterr(all="raise")
+    main()

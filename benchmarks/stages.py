@@ -1,0 +1,120 @@
+"""CPU seconds of decoding, of the network, and of encoding a finished run, each alone.
+
+    python benchmarks/stages.py MODEL SCENE MAPS MEMORY
+
+MAPS is the folder that ``hsimap predict`` made with that model, scene and memory. Prints one line
+of JSON: ``decode``, ``forward``, ``encode`` and ``start`` (seconds), the plan's ``ratio`` of
+computed to mapped pixels, and ``mpx`` of the scene.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rasterio
+
+from hsimap.bundle import Bundle
+from hsimap.cli._options import parse_bytes
+from hsimap.mapping import MapPlan, MapSettings, SceneAdapter, plan_map
+from hsimap.mapping.adapter import RecyclingSource
+from hsimap.mapping.encoding import products_of
+from hsimap.mapping.engine import read_groups
+from hsimap.mapping.tiling import READ_AHEAD
+from hsimap.products import write_cog
+from hsimap.runtimes import open_runtime
+from hsimap.scenes import open_scene
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hsimap.geometry import Window
+
+START = """
+import sys
+import hsimap.mapping
+from hsimap.bundle import Bundle
+from hsimap.runtimes import open_runtime
+
+open_runtime(Bundle.load(sys.argv[1]), threads=1)
+"""
+FORWARDS = 6
+"""Tiles that the network is timed on."""
+
+
+def decode(adapter: SceneAdapter, plan: MapPlan) -> tuple[float, list[tuple[NDArray[Any], ...]]]:
+    """Read the whole scene as a run does; return CPU seconds and a few valid tiles."""
+    source = RecyclingSource(adapter, READ_AHEAD + 1)
+    started = time.process_time()
+    for row in range(plan.tiles.n_rows):
+        for _ in read_groups(source, plan.tiles, row, at_once=plan.at_once):
+            pass
+    seconds = time.process_time() - started
+    tiles = [plan.tiles.tile(plan.tiles.n_rows // 2, c) for c in range(plan.tiles.n_cols)]
+    read = (adapter.read(tile.read) for tile in tiles[len(tiles) // 4 :][:FORWARDS])
+    return seconds, [(values, valid) for values, valid in read if valid.any()]
+
+
+def empty_tiles(adapter: SceneAdapter, plan: MapPlan) -> int:
+    """Count the tiles without a valid pixel, which are not run."""
+    tiles = (
+        plan.tiles.tile(r, c) for r in range(plan.tiles.n_rows) for c in range(plan.tiles.n_cols)
+    )
+    grid = (plan.tiles.height, plan.tiles.width)
+    foots = (tile.footprint.clip(height=grid[0], width=grid[1]) for tile in tiles)
+    return sum(not adapter.read(foot)[1].any() for foot in foots)
+
+
+def encode(maps: Path, scene: Path, bundle: Bundle) -> float:
+    """Write the finished maps anew; return CPU seconds without reading them."""
+    grid = open_scene(scene).grid
+    seconds = 0.0
+    products = products_of(bundle.manifest, grid, probabilities="none", tags={})
+    with tempfile.TemporaryDirectory(dir=maps.parent) as scratch:
+        for product in products:
+            with rasterio.open(maps / f"{product.layer.name}.tif") as file:
+                values = file.read()
+
+            def read(window: Window, values: NDArray[Any] = values) -> NDArray[Any]:
+                return values[:, *window.slices]
+
+            started = time.process_time()
+            write_cog(Path(scratch) / f"{product.layer.name}.tif", product.layer, read)
+            seconds += time.process_time() - started
+    return seconds
+
+
+def main() -> None:
+    """Measure and print."""
+    model, scene, maps = map(Path, sys.argv[1:4])
+    bundle = Bundle.load(model)
+    adapter = SceneAdapter(open_scene(scene), bundle.manifest.input)
+    settings = MapSettings(memory=parse_bytes(sys.argv[4]), probabilities="none", threads=1)
+    grid = open_scene(scene).grid
+    plan = plan_map(grid, bundle.manifest, settings, itemsize=adapter.itemsize)
+    decoding, tiles = decode(adapter, plan)
+    runtime = open_runtime(bundle, threads=1)
+    batches = [(adapter.to_network(v)[None], m[None, None].astype("f4")) for v, m in tiles]
+    runtime.forward(*batches[0])
+    started = time.process_time()
+    for batch in batches:
+        runtime.forward(*batch)
+    each = (time.process_time() - started) / len(batches)
+    n_tiles = plan.tiles.n_rows * plan.tiles.n_cols - empty_tiles(adapter, plan)
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", START, str(model)], check=True)  # noqa: S603  # our own
+    start = time.perf_counter() - start
+    found = {
+        "decode": decoding, "forward": each * n_tiles, "encode": encode(maps, scene, bundle),
+        "start": start, "ratio": plan.tiles.ratio, "mpx": grid.height * grid.width / 1e6,
+    }  # fmt: skip
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
