@@ -18,7 +18,7 @@ import numpy as np
 from engine import timed
 
 from hsimap.bundle import Bundle
-from hsimap.cli._options import parse_bytes
+from hsimap.cli._progress import parse_bytes
 
 COLUMNS = 1024
 GROWTH = 1.05

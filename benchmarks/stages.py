@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 import rasterio
 
 from hsimap.bundle import Bundle
-from hsimap.cli._options import parse_bytes
+from hsimap.cli._progress import parse_bytes
 from hsimap.mapping import MapPlan, MapSettings, SceneAdapter, plan_map
 from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.encoding import products_of
 from hsimap.mapping.engine import read_groups
 from hsimap.mapping.tiling import READ_AHEAD
-from hsimap.products import write_cog
+from hsimap.products._cog import write_cog
 from hsimap.runtimes import open_runtime
 from hsimap.scenes import open_scene
 

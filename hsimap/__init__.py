@@ -12,14 +12,14 @@ from hsimap._version import __version__
 
 if TYPE_CHECKING:
     from hsimap.bundle import Bundle
-    from hsimap.mapping import predict
+    from hsimap.mapping.lazy import predict
     from hsimap.scenes import Scene, open_scene
 
 _HOME: Final = {
     "Bundle": "hsimap.bundle",
     "Scene": "hsimap.scenes",
     "open_scene": "hsimap.scenes",
-    "predict": "hsimap.mapping",
+    "predict": "hsimap.mapping.lazy",
 }
 __all__ = ["Bundle", "Scene", "__version__", "open_scene", "predict"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hsimap.mapping.acceptance import export_routes
 from hsimap.mapping.adapter import SceneAdapter
-from hsimap.mapping.lazy import predict
 from hsimap.mapping.run import MapReport, estimate_run, map_scene
 from hsimap.mapping.select import choose_model, output_folders
 from hsimap.mapping.settings import MapPlan, MapSettings, plan_map
@@ -20,5 +19,4 @@ __all__ = [
     "map_scene",
     "output_folders",
     "plan_map",
-    "predict",
 ]

@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from hsimap.products._styles import MAGMA, VIRIDIS
 from hsimap.products._write import display_limits, read_coarse
@@ -48,6 +44,9 @@ def write_preview(path: Path, layers: Sequence[Layer], folder: Path, *, title: s
     aspect = min(max(layers[0].grid.height / layers[0].grid.width, 0.4), 2.5)
     width, height = (_CELL, _CELL * aspect) if aspect <= 1 else (_CELL / aspect, _CELL)
     width = max(width, _CELL * 0.75)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(
         figsize=(n_cols * (width + 1.7), n_rows * (height + 0.5) + 0.6), layout="constrained"
     )
@@ -65,6 +64,8 @@ def write_preview(path: Path, layers: Sequence[Layer], folder: Path, *, title: s
 
 
 def _draw(ax: Any, layer: Layer, path: Path) -> None:  # noqa: ANN401  # matplotlib has no types
+    from matplotlib.colors import LinearSegmentedColormap
+
     values = read_coarse(path, side=_SIDE)
     ax.set_title(layer.label, fontsize=9)
     ax.set_facecolor(_NODATA)
@@ -83,6 +84,9 @@ def _draw(ax: Any, layer: Layer, path: Path) -> None:  # noqa: ANN401  # matplot
 
 
 def _draw_classes(ax: Any, layer: Layer, codes: NDArray[np.generic]) -> None:  # noqa: ANN401
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
     labels = layer.task.classes
     index = np.full(codes.shape, len(labels))
     for i, label in enumerate(labels):

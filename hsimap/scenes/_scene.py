@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-import dask.array as da
 import numpy as np
-import xarray as xr
 
 from hsimap.geometry import Grid, Window
 
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import xarray as xr
     from numpy.typing import NDArray
 
     from hsimap.scenes._storage import Storage
@@ -184,6 +183,9 @@ class Scene:
         north-up; attributes ``nodata``, ``scale``,
         ``crs`` (WKT) and ``transform`` (six numbers of the affine, rotation kept).
         """
+        import dask.array as da
+        import xarray as xr
+
         height, width = self.grid.height, self.grid.width
         shape = (self.bands.n, height, width)
         data = da.map_blocks(

@@ -13,7 +13,7 @@ import torch
 from hsimap.bundle import Bundle
 from hsimap.errors import OutputExistsError, ResourceError
 from hsimap.evaluation import append_result, score_task
-from hsimap.mapping import predict
+from hsimap.mapping.lazy import predict
 from hsimap.recipes import load_recipe
 from hsimap.tasks import Kind
 from hsimap.training import _loop, result_of, train
