@@ -38,11 +38,12 @@ fmt: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)  ## reading, writing, kills and resumes; the forests on the real scenes and on the demo's
+bench: $(STAMP)  ## reading, writing, kills and resumes; the forests of the demo and, with HSIMAP_DATA, of the real scenes
 	$(BIN)/python benchmarks/io.py
-	$(BIN)/python benchmarks/boreal_forests.py
-	$(BIN)/python benchmarks/forest.py
 	$(BIN)/python benchmarks/crash.py
+	$(BIN)/python benchmarks/boreal_forests.py
+	test -z "$$HSIMAP_DATA" || for recipe in berlin_hymap enmap_potsdam neon_sjer indian_pines; do \
+	  $(BIN)/python benchmarks/forest.py pipelines/$$recipe.yaml || exit 1; done
 
 results: $(STAMP)  ## train every recipe on three seeds and append to docs/results
 	benchmarks/results.sh
