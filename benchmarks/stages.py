@@ -21,14 +21,16 @@ import rasterio
 
 from hsimap.bundle import Bundle
 from hsimap.cli._progress import parse_bytes
-from hsimap.mapping import MapPlan, MapSettings, SceneAdapter, plan_map
+from hsimap.mapping import MapPlan, MapSettings, SceneAdapter
 from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.encoding import products_of
 from hsimap.mapping.engine import read_groups
+from hsimap.mapping.prepare import pixels_of, plan_scene
+from hsimap.mapping.settings import cache_bytes
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.products._cog import write_cog
 from hsimap.runtimes import open_runtime
-from hsimap.scenes import open_scene
+from hsimap.scenes import bound_cache, open_scene
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +51,7 @@ FORWARDS = 6
 
 def decode(adapter: SceneAdapter, plan: MapPlan) -> tuple[float, list[tuple[NDArray[Any], ...]]]:
     """Read the whole scene as a run does; return CPU seconds and a few valid tiles."""
-    source = RecyclingSource(adapter, READ_AHEAD + 1)
+    source = RecyclingSource(pixels_of(adapter, plan), READ_AHEAD + 1)
     started = time.process_time()
     for row in range(plan.tiles.n_rows):
         for _ in read_groups(source, plan.tiles, row, at_once=plan.at_once):
@@ -96,7 +98,8 @@ def main() -> None:
     adapter = SceneAdapter(open_scene(scene), bundle.manifest.input)
     settings = MapSettings(memory=parse_bytes(sys.argv[4]), probabilities="none", threads=1)
     grid = open_scene(scene).grid
-    plan = plan_map(grid, bundle.manifest, settings, itemsize=adapter.itemsize)
+    bound_cache(cache_bytes(settings.memory))
+    plan = plan_scene(scene, adapter, bundle, settings)
     decoding, tiles = decode(adapter, plan)
     runtime = open_runtime(bundle, threads=1)
     batches = [(adapter.to_network(v)[None], m[None, None].astype("f4")) for v, m in tiles]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hsimap.mapping.acceptance import export_routes
 from hsimap.mapping.adapter import SceneAdapter
-from hsimap.mapping.run import MapReport, estimate_run, map_scene
+from hsimap.mapping.prepare import estimate_run
+from hsimap.mapping.run import MapReport, map_scene
 from hsimap.mapping.select import choose_model, output_folders
 from hsimap.mapping.settings import MapPlan, MapSettings, plan_map
 

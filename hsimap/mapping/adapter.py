@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hsimap.bundle import InputSpec
     from hsimap.geometry import Window
-    from hsimap.scenes import Scene
+    from hsimap.scenes import Scene, Storage
 
 
 class Source(Protocol):
@@ -29,6 +29,28 @@ class Source(Protocol):
 
     def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
         """Convert stored values to float32 in the bundle's storage units, until the next call."""
+
+
+class Pixels(Protocol):
+    """What :class:`RecyclingSource` reads from; :class:`SceneAdapter` is one."""
+
+    @property
+    def n_bands(self) -> int:
+        """Bands that are read."""
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of a stored sample."""
+
+    def read(
+        self, window: Window, out: NDArray[np.generic]
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Return ``(band, y, x)`` stored values, in ``out``, and ``(y, x)`` True = valid."""
+
+    def to_network(
+        self, values: NDArray[np.generic], out: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Convert stored values to float32 in the bundle's storage units, in ``out``."""
 
 
 class SceneAdapter:
@@ -65,6 +87,16 @@ class SceneAdapter:
     def dtype(self) -> np.dtype[np.generic]:
         """Type of a stored sample."""
         return self._scene.dtype
+
+    @property
+    def storage(self) -> Storage:
+        """How the scene lies on the disk."""
+        return self._scene.storage
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(y, x)`` of the scene, in pixels."""
+        return self._scene.grid.height, self._scene.grid.width
 
     @property
     def itemsize(self) -> int:
@@ -114,15 +146,15 @@ class RecyclingSource:
 
     Parameters
     ----------
-    adapter : SceneAdapter
-        Where the pixels come from.
+    pixels : Pixels
+        Where they come from.
     n : int
         Reads whose values are in use at a time; the next one overwrites the oldest. One thread
         reads.
     """
 
-    def __init__(self, adapter: SceneAdapter, n: int) -> None:
-        self._adapter = adapter
+    def __init__(self, pixels: Pixels, n: int) -> None:
+        self._adapter = pixels
         self._rooms: list[NDArray[np.generic]] = [np.empty(0)] * n
         self._image = np.empty(0, dtype=np.float32)
 

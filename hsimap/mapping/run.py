@@ -10,8 +10,6 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hsimap._version import __version__
 from hsimap.crashpoints import crash_point, planned_crash
 from hsimap.mapping.adapter import RecyclingSource, SceneAdapter
@@ -21,10 +19,10 @@ from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of
 from hsimap.mapping.engine import Engine, Strip, rows_needed
 from hsimap.mapping.events import Listener, StripClock, ignore
 from hsimap.mapping.journal import LayerStore, RunFolder, locked
+from hsimap.mapping.prepare import middle_tile, open_route, pixels_of, plan_scene
 from hsimap.mapping.probe import resolve_route
-from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings, cache_bytes, plan_map
+from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings, cache_bytes
 from hsimap.mapping.tiling import READ_AHEAD
-from hsimap.runtimes import choices, open_runtime
 from hsimap.scenes import bound_cache
 from hsimap.streams import drain
 
@@ -33,8 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsimap.bundle import Bundle
-    from hsimap.mapping.probe import Batch
-    from hsimap.runtimes import Route, Runtime
+    from hsimap.mapping.adapter import Pixels
+    from hsimap.runtimes import Runtime
     from hsimap.scenes import Scene
     from hsimap.tasks import Output
 
@@ -115,13 +113,13 @@ def map_scene(
     planned_crash()
     bound_cache(cache_bytes(settings.memory))
     adapter = SceneAdapter(scene, bundle.manifest.input)
-    plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize)
-    tile = partial(_middle_tile, adapter, plan)
+    plan = plan_scene(scene, adapter, bundle, settings)
+    tile = partial(middle_tile, adapter, plan)
     route, told = resolve_route(bundle, settings, out=out, sample=tile)
     todo: list[int] = []
     notes = (*adapter.notes, *plan.notes, *told)
     with ExitStack() as stack:
-        runtime = stack.enter_context(closing(_open(bundle, settings, route)))
+        runtime = stack.enter_context(closing(open_route(bundle, settings, route)))
         identity = _identity(scene, bundle, plan, runtime=runtime, settings=settings)
         make_folder(out)
         stack.enter_context(locked(out))
@@ -134,7 +132,7 @@ def map_scene(
             job = _Job(plan, _products(scene, bundle, settings), run, listen)
             stack.callback(job.close)
             todo = job.todo
-            job.compute(adapter, runtime, bundle.manifest.outputs, progress)
+            job.compute(pixels_of(adapter, plan), runtime, bundle.manifest.outputs, progress)
             check_unchanged(scene, identity)
             record = _record(scene, bundle, plan, identity=identity, notes=notes)
             finalise(out, run, job.stores, record=record, started=started)
@@ -208,12 +206,12 @@ class _Job:
         return step
 
     def compute(
-        self, adapter: SceneAdapter, runtime: Runtime, outputs: Sequence[Output], progress: Progress
+        self, source: Pixels, runtime: Runtime, outputs: Sequence[Output], progress: Progress
     ) -> None:
         """Compute, encode, write and journal what is missing; writing overlaps computing."""
         engine = Engine(
             self._tiles,
-            RecyclingSource(adapter, READ_AHEAD + 1),
+            RecyclingSource(source, READ_AHEAD + 1),
             runtime=runtime,
             outputs=outputs,
             on_tile=self._tile_counter(progress),
@@ -252,22 +250,6 @@ class _Job:
         """Give the files back."""
         for _, store in self.stores:
             store.close()
-
-
-def _open(bundle: Bundle, settings: MapSettings, route: Route) -> Runtime:
-    return open_runtime(
-        bundle,
-        runtime=route.runtime,
-        precision=route.precision,
-        device=settings.device,
-        threads=settings.threads,
-    )
-
-
-def _middle_tile(adapter: SceneAdapter, plan: MapPlan) -> Batch:
-    tiles = plan.tiles
-    values, valid = adapter.read(tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2).read)
-    return adapter.to_network(values)[None], valid.astype(np.float32)[None, None]
 
 
 def _identity(
@@ -315,31 +297,3 @@ def _products(scene: Scene, bundle: Bundle, settings: MapSettings) -> list[Produ
         "HSIMAP_SCENE": scene.name,
     }
     return products_of(bundle.manifest, scene.grid, probabilities=settings.probabilities, tags=tags)
-
-
-def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[MapPlan, float]:
-    """Plan a run and time one tile of it.
-
-    Parameters
-    ----------
-    scene, bundle, settings
-        As for :func:`map_scene`; nothing is written.
-
-    Returns
-    -------
-    plan : MapPlan
-        Tiles, memory and output size.
-    seconds : float
-        Time of one tile (read and network, after a first one that warms up) times the tiles.
-    """
-    adapter = SceneAdapter(scene, bundle.manifest.input)
-    plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize)
-    tiles = plan.tiles
-    route = choices(bundle, runtime=settings.runtime, precision=settings.precision)[0]
-    with closing(_open(bundle, settings, route)) as runtime:
-        seconds = 0.0
-        for _ in range(2):
-            started = time.monotonic()
-            runtime.forward(*_middle_tile(adapter, plan))
-            seconds = time.monotonic() - started
-    return plan, seconds * tiles.n_rows * tiles.n_cols

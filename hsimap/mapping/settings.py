@@ -13,15 +13,17 @@ from hsimap.tasks import Scope
 if TYPE_CHECKING:
     from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
+    from hsimap.scenes import Storage
 
 Probabilities = Literal["all", "max", "none"]
-BASE_BYTES: Final = 400 << 20
-"""Interpreter, libraries and weights, as measured with ONNX Runtime and GDAL loaded (340 MiB)."""
+BASE_BYTES: Final = 160 << 20
+"""Interpreter, libraries and weights, without pages that are backed by files: 50 to 90 MiB were
+measured with ONNX Runtime and GDAL loaded, and as much again is left for stacks and journals."""
 WRITE_BEHIND: Final = 1
 """Strips between blending and the journal: a kill loses that one and the tile row in hand."""
-_CACHE: Final = 192 << 20
+_CACHE: Final = 128 << 20
 """Most that the file library may keep of what it decoded, in bytes."""
-_CACHE_SHARE: Final = 8
+_CACHE_SHARE: Final = 12
 """It gets no more than this part of the budget."""
 _SLACK: Final = 1.05
 """Freed memory that the C library keeps, over what is counted."""
@@ -32,6 +34,10 @@ _WIDE: Final = (4, 2)
 blocks of a GeoTIFF side by side."""
 _PRICE_OF_WIDE: Final = 1.03
 """Most that smaller tiles, for the sake of wide pieces, may add to the computed pixels."""
+_ROWS_OF_BLOCKS: Final = 1.5
+"""Kept beside the rows of a tile: the rest of the lowest row of blocks, and half of the topmost."""
+_LARGEST_BLOCK: Final = 1024
+"""Side in pixels; larger blocks are not kept."""
 _ACTIVATION_BYTES: Final = 4096.0
 """Assumed where a bundle does not state its own, in bytes per pixel of a tile."""
 
@@ -69,6 +75,8 @@ class MapPlan:
     tiles: TilePlan
     at_once: int
     """Tiles of a row that are read in one piece, as far as memory is left."""
+    block_rows: bool
+    """Whether each row of the file's blocks is decoded once and kept for the next tile row."""
     memory_bytes: int
     """Estimated peak of the process."""
     output_bytes: int
@@ -90,6 +98,7 @@ class MapPlan:
             "tiles": tiles.n_rows * tiles.n_cols,
             "strips": tiles.n_rows,
             "tiles_read_at_once": self.at_once,
+            "blocks_decoded_once": self.block_rows,
             "computed_per_mapped": round(tiles.ratio, 4),
             "memory_bytes": self.memory_bytes,
             "output_bytes": self.output_bytes,
@@ -97,7 +106,12 @@ class MapPlan:
 
 
 def plan_map(
-    grid: Grid, manifest: BundleManifest, settings: MapSettings, *, itemsize: int
+    grid: Grid,
+    manifest: BundleManifest,
+    settings: MapSettings,
+    *,
+    itemsize: int,
+    storage: Storage | None = None,
 ) -> MapPlan:
     """Resolve the tile grid of a scene from its shape, the bundle, the options and the memory.
 
@@ -111,6 +125,8 @@ def plan_map(
         The user's options.
     itemsize : int
         Bytes of one stored sample of the scene.
+    storage : Storage, optional
+        How the scene lies on the disk.
 
     Raises
     ------
@@ -144,15 +160,28 @@ def plan_map(
     tiles = next(
         (t for t, n in wide if memory(t, n) <= settings.memory and t.ratio <= dearest), tiles
     )
+    rows = _block_row_bytes(tiles, storage, pixel=manifest.input.n_bands * itemsize + 1)
+    block_rows = 0 < rows <= settings.memory - memory(tiles, 1)
     fitting = (n for n in range(tiles.n_cols, 1, -1) if memory(tiles, n) <= settings.memory)
-    at_once = next(fitting, 1)
+    at_once = 1 if block_rows else next(fitting, 1)
     return MapPlan(
         tiles=tiles,
         at_once=at_once,
-        memory_bytes=memory(tiles, at_once),
+        block_rows=block_rows,
+        memory_bytes=memory(tiles, at_once) + (rows if block_rows else 0),
         output_bytes=grid.height * grid.width * _output_bytes(manifest, settings.probabilities),
         notes=_rounding_notes(settings, tiles),
     )
+
+
+def _block_row_bytes(tiles: TilePlan, storage: Storage | None, *, pixel: int) -> int:
+    """Return what keeping decoded rows of blocks takes; 0 where it is not worth while."""
+    if storage is None or storage.driver != "GeoTIFF" or storage.compression == "none":
+        return 0
+    if max(storage.block) > _LARGEST_BLOCK:
+        return 0
+    rows = min(tiles.side + int(_ROWS_OF_BLOCKS * storage.block[0]), tiles.height)
+    return int(rows * tiles.width * pixel * _SLACK)
 
 
 def _rules(manifest: BundleManifest, settings: MapSettings) -> TileRules:

@@ -10,6 +10,7 @@ from hsimap.bundle._manifest import complete
 from hsimap.errors import ResourceError
 from hsimap.geometry import Grid
 from hsimap.mapping.settings import MapSettings, estimate_memory, plan_map
+from hsimap.scenes import Storage
 
 GIB = 1 << 30
 
@@ -80,3 +81,30 @@ def test_wide_pieces_are_in_the_estimate() -> None:
     piece = tiles.side * tiles.kept * 128 * 2
     assert two - one >= 2 * piece  # the one in use and the one that is read
     assert many - one <= 2.2 * (tiles.n_cols - 1) * piece
+
+
+def test_rows_of_blocks_are_kept_where_they_fit_and_do_not_change_the_tiles() -> None:
+    storage = Storage(driver="GeoTIFF", interleave="pixel", block=(256, 256), compression="zstd")
+    for budget in (GIB, 4 * GIB, 16 * GIB):
+        settings = MapSettings(memory=budget)
+        plain = plan_map(grid(), manifest(), settings, itemsize=2)
+        kept = plan_map(grid(), manifest(), settings, itemsize=2, storage=storage)
+        assert kept.tiles == plain.tiles
+        assert kept.memory_bytes <= budget
+    assert kept.block_rows
+    assert kept.at_once == 1
+    assert kept.memory_bytes >= plan_map(
+        grid(), manifest(), MapSettings(memory=budget, tile=kept.tiles.kept), itemsize=2,
+    ).tiles.side * 4096 * 128 * 2  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "layout", [("ENVI", "none", 256), ("GeoTIFF", "none", 256), ("GeoTIFF", "zstd", 4096)]
+)
+def test_other_layouts_keep_no_rows_of_blocks(layout: tuple[str, str, int]) -> None:
+    driver, compression, side = layout
+    storage = Storage(
+        driver=driver, interleave="pixel", block=(side, side), compression=compression
+    )
+    settings = MapSettings(memory=64 * GIB)
+    assert not plan_map(grid(), manifest(), settings, itemsize=2, storage=storage).block_rows

@@ -1,0 +1,85 @@
+"""What stands before a run: its plan, its network, its pixels, and how long it will take."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hsimap.mapping.adapter import SceneAdapter
+from hsimap.mapping.blockrows import BlockRows
+from hsimap.mapping.settings import MapPlan, MapSettings, plan_map
+from hsimap.runtimes import choices, open_runtime
+
+if TYPE_CHECKING:
+    from hsimap.bundle import Bundle
+    from hsimap.mapping.adapter import Pixels
+    from hsimap.mapping.probe import Batch
+    from hsimap.runtimes import Route, Runtime
+    from hsimap.scenes import Scene
+
+
+def plan_scene(
+    scene: Scene, adapter: SceneAdapter, bundle: Bundle, settings: MapSettings
+) -> MapPlan:
+    """Plan the tiles and the memory of a scene as it lies on the disk."""
+    return plan_map(
+        scene.grid,
+        bundle.manifest,
+        settings,
+        itemsize=adapter.itemsize,
+        storage=adapter.storage,
+    )
+
+
+def open_route(bundle: Bundle, settings: MapSettings, route: Route) -> Runtime:
+    """Open the network on the route that a run takes."""
+    return open_runtime(
+        bundle,
+        runtime=route.runtime,
+        precision=route.precision,
+        device=settings.device,
+        threads=settings.threads,
+    )
+
+
+def pixels_of(adapter: SceneAdapter, plan: MapPlan) -> Pixels:
+    """Return what the engine reads from: the scene, or its rows of blocks where they are kept."""
+    return BlockRows(adapter) if plan.block_rows else adapter
+
+
+def middle_tile(adapter: SceneAdapter, plan: MapPlan) -> Batch:
+    """Read the tile in the middle of a scene, ``(1, band, y, x)`` and ``(1, 1, y, x)``."""
+    tiles = plan.tiles
+    values, valid = adapter.read(tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2).read)
+    return adapter.to_network(values)[None], valid.astype(np.float32)[None, None]
+
+
+def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[MapPlan, float]:
+    """Plan a run and time one tile of it.
+
+    Parameters
+    ----------
+    scene, bundle, settings
+        As for :func:`map_scene`; nothing is written.
+
+    Returns
+    -------
+    plan : MapPlan
+        Tiles, memory and output size.
+    seconds : float
+        Time of one tile (read and network, after a first one that warms up) times the tiles.
+    """
+    adapter = SceneAdapter(scene, bundle.manifest.input)
+    plan = plan_scene(scene, adapter, bundle, settings)
+    tiles = plan.tiles
+    route = choices(bundle, runtime=settings.runtime, precision=settings.precision)[0]
+    with closing(open_route(bundle, settings, route)) as runtime:
+        seconds = 0.0
+        for _ in range(2):
+            started = time.monotonic()
+            runtime.forward(*middle_tile(adapter, plan))
+            seconds = time.monotonic() - started
+    return plan, seconds * tiles.n_rows * tiles.n_cols

@@ -1,0 +1,94 @@
+"""Rows of blocks are decoded once, and windows are what the scene itself gives."""
+
+from types import SimpleNamespace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hsimap.geometry import Window
+from hsimap.mapping import blockrows
+from hsimap.mapping.blockrows import BlockRows
+
+BANDS = 2
+
+
+class Adapter:
+    """A scene adapter on an array, which counts how often each row is read."""
+
+    n_bands, dtype = BANDS, np.dtype(np.int16)
+
+    def __init__(self, height, width, block):
+        rng = np.random.default_rng(0)
+        self.values = rng.integers(1, 999, (BANDS, height, width)).astype(np.int16)
+        self.valid = rng.random((height, width)) < 0.8
+        self.shape, self.storage = (height, width), SimpleNamespace(block=block)
+        self.hits = np.zeros((height, width), dtype=int)
+
+    def read(self, window, out):
+        out[...] = self.values[(..., *window.slices)]
+        self.hits[window.slices] += 1
+        return out, self.valid[window.slices]
+
+
+def expected(adapter, window):
+    padded = np.pad(adapter.values, ((0, 0), (99, 99), (99, 99)))
+    valid = np.pad(adapter.valid, 99)
+    moved = window.shift(rows=99, cols=99).slices
+    return padded[(..., *moved)], valid[moved]
+
+
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    block=st.tuples(st.integers(1, 16), st.integers(1, 16)),
+    kept=st.integers(1, 20),
+    margin=st.integers(0, 9),
+    first=st.integers(0, 3),
+)
+def test_every_window_is_the_scene_and_every_block_is_decoded_once(
+    height, width, block, kept, margin, first
+):
+    adapter = Adapter(height, width, block)
+    rows = BlockRows(adapter)
+    side = kept + 2 * margin
+    for top in range(first * kept, height, kept):
+        for left in range(0, width, kept):
+            window = Window(row=top - margin, col=left - margin, height=side, width=side)
+            out = np.full((BANDS, side, side), -7, np.int16)
+            values, valid = rows.read(window, out)
+            truth, mask = expected(adapter, window)
+            np.testing.assert_array_equal(values, truth)
+            np.testing.assert_array_equal(valid, mask)
+    assert adapter.hits.max(initial=0) <= 1
+
+
+def test_rows_that_no_window_needs_any_more_are_given_back():
+    adapter = Adapter(64, 8, (16, 8))
+    rows = BlockRows(adapter)
+    held = []
+    for top in range(0, 64, 8):
+        window = Window(row=top - 2, col=-2, height=12, width=12)
+        rows.read(window, np.empty((BANDS, 12, 12), np.int16))
+        held.append(sum(len(part.valid) for part in rows._rows))
+    assert max(held) <= 12 + 16 * 1.5
+
+
+def test_a_window_far_above_starts_anew():
+    adapter = Adapter(40, 8, (8, 8))
+    rows = BlockRows(adapter)
+    for top in (30, 0):
+        window = Window(row=top, col=0, height=8, width=8)
+        values, _ = rows.read(window, np.empty((BANDS, 8, 8), np.int16))
+        np.testing.assert_array_equal(values, expected(adapter, window)[0])
+
+
+def test_rows_are_decoded_in_pieces_that_the_file_library_can_hold(monkeypatch):
+    monkeypatch.setattr(blockrows, "_PIECE_BYTES", BANDS * 2 * 8 * 8)
+    adapter, widths = Adapter(8, 40, (8, 8)), []
+    read = adapter.read
+    adapter.read = lambda window, out: (widths.append(window.width), read(window, out))[1]
+    BlockRows(adapter).read(
+        Window(row=0, col=0, height=8, width=40), np.empty((BANDS, 8, 40), np.int16)
+    )
+    assert widths == [8] * 5
