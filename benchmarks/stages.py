@@ -95,11 +95,11 @@ def main() -> None:
     """Measure and print."""
     model, scene, maps = map(Path, sys.argv[1:4])
     bundle = Bundle.load(model)
-    adapter = SceneAdapter(open_scene(scene), bundle.manifest.input)
+    opened = open_scene(scene)
+    adapter, grid = SceneAdapter(opened, bundle.manifest.input), opened.grid
     settings = MapSettings(memory=parse_bytes(sys.argv[4]), probabilities="none", threads=1)
-    grid = open_scene(scene).grid
     bound_cache(cache_bytes(settings.memory))
-    plan = plan_scene(scene, adapter, bundle, settings)
+    plan = plan_scene(opened, adapter, bundle, settings)
     decoding, tiles = decode(adapter, plan)
     runtime = open_runtime(bundle, threads=1)
     batches = [(adapter.to_network(v)[None], m[None, None].astype("f4")) for v, m in tiles]
