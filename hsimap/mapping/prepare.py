@@ -47,7 +47,7 @@ def open_route(bundle: Bundle, settings: MapSettings, route: Route) -> Runtime:
 
 def pixels_of(adapter: SceneAdapter, plan: MapPlan) -> Pixels:
     """Return what the engine reads from: the scene, or its rows of blocks where they are kept."""
-    return BlockRows(adapter) if plan.block_rows else adapter
+    return BlockRows(adapter, plan.tiles.kept) if plan.block_rows else adapter
 
 
 def middle_tile(adapter: SceneAdapter, plan: MapPlan) -> Batch:

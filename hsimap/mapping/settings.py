@@ -29,13 +29,12 @@ _SLACK: Final = 1.05
 """Freed memory that the C library keeps, over what is counted."""
 _ENCODING: Final = 8
 """Rows of blocks in work while one map is compressed; each map keeps one of overviews besides."""
-_WIDE: Final = (4, 2)
-"""Tiles that are read in one piece where that costs little: whole lines of a raw file, several
-blocks of a GeoTIFF side by side."""
-_PRICE_OF_WIDE: Final = 1.03
-"""Most that smaller tiles, for the sake of wide pieces, may add to the computed pixels."""
-_ROWS_OF_BLOCKS: Final = 1.5
-"""Kept beside the rows of a tile: the rest of the lowest row of blocks, and half of the topmost."""
+_ROOMS: Final = ((1, 256), (4, 0), (2, 0))
+"""Tiles read in one piece, and rows of a block kept, that the plan leaves room for where that costs
+little: a compressed file is decoded once, a raw one read in whole lines. The tiles do not depend on
+how the scene lies on the disk."""
+_PRICE_OF_ROOM: Final = 1.03
+"""Most that smaller tiles, for the sake of that room, may add to the computed pixels."""
 _LARGEST_BLOCK: Final = 1024
 """Side in pixels; larger blocks are not kept."""
 _ACTIVATION_BYTES: Final = 4096.0
@@ -140,48 +139,65 @@ def plan_map(
     def memory(tiles: TilePlan, at_once: int) -> int:
         return estimate_memory(tiles, manifest, settings, itemsize=itemsize, at_once=at_once)
 
-    def lay(at_once: int) -> TilePlan:
+    pixel = manifest.input.n_bands * itemsize + 1
+
+    def needed(tiles: TilePlan, at_once: int, block: int) -> int:
+        return memory(tiles, at_once) + _kept_bytes(tiles, block, at_once, pixel=pixel)
+
+    def lay(at_once: int, block: int) -> TilePlan:
         return plan_tiles(
             height=grid.height,
             width=grid.width,
             rules=_rules(manifest, settings),
-            fits=lambda tiles: memory(tiles, at_once) <= settings.memory,
+            fits=lambda tiles: needed(tiles, at_once, block) <= settings.memory,
         )
 
-    tiles = lay(1)
+    tiles = lay(1, 0)
     if memory(tiles, 1) > settings.memory:
-        raise ResourceError(
-            f"mapping with a tile of {tiles.kept} px needs about {memory(tiles, 1) / 2**20:.0f}"
-            f" MiB, more than the memory budget of {settings.memory / 2**20:.0f} MiB; raise"
-            " --memory" + ("" if settings.tile is None else " or lower --tile")
-        )
-    dearest = tiles.ratio * _PRICE_OF_WIDE
-    wide = ((lay(n), n) for n in _WIDE)
+        raise _too_little(tiles, memory(tiles, 1), settings)
+    dearest = tiles.ratio * _PRICE_OF_ROOM
+    roomy = ((lay(*room), room) for room in _ROOMS)
     tiles = next(
-        (t for t, n in wide if memory(t, n) <= settings.memory and t.ratio <= dearest), tiles
+        (t for t, room in roomy if needed(t, *room) <= settings.memory and t.ratio <= dearest),
+        tiles,
     )
-    rows = _block_row_bytes(tiles, storage, pixel=manifest.input.n_bands * itemsize + 1)
-    block_rows = 0 < rows <= settings.memory - memory(tiles, 1)
-    fitting = (n for n in range(tiles.n_cols, 1, -1) if memory(tiles, n) <= settings.memory)
-    at_once = 1 if block_rows else next(fitting, 1)
+    block = _block_to_keep(storage)
+    block = block if needed(tiles, 1, block) <= settings.memory else 0
+    wider = range(tiles.n_cols, 1, -1)
+    at_once = next((n for n in wider if needed(tiles, n, block) <= settings.memory), 1)
     return MapPlan(
         tiles=tiles,
         at_once=at_once,
-        block_rows=block_rows,
-        memory_bytes=memory(tiles, at_once) + (rows if block_rows else 0),
+        block_rows=block > 0,
+        memory_bytes=needed(tiles, at_once, block),
         output_bytes=grid.height * grid.width * _output_bytes(manifest, settings.probabilities),
         notes=_rounding_notes(settings, tiles),
     )
 
 
-def _block_row_bytes(tiles: TilePlan, storage: Storage | None, *, pixel: int) -> int:
-    """Return what keeping decoded rows of blocks takes; 0 where it is not worth while."""
+def _too_little(tiles: TilePlan, needed: int, settings: MapSettings) -> ResourceError:
+    return ResourceError(
+        f"mapping with a tile of {tiles.kept} px needs about {needed / 2**20:.0f} MiB, more than"
+        f" the memory budget of {settings.memory / 2**20:.0f} MiB; raise --memory"
+        + ("" if settings.tile is None else " or lower --tile")
+    )
+
+
+def _block_to_keep(storage: Storage | None) -> int:
+    """Return the rows of the file's blocks, 0 where decoding them twice costs little."""
     if storage is None or storage.driver != "GeoTIFF" or storage.compression == "none":
         return 0
-    if max(storage.block) > _LARGEST_BLOCK:
+    return storage.block[0] if max(storage.block) <= _LARGEST_BLOCK else 0
+
+
+def _kept_bytes(tiles: TilePlan, block: int, at_once: int, *, pixel: int) -> int:
+    """Return what keeping the lowest blocks of a tile row takes, and the room to decode into."""
+    if not block:
         return 0
-    rows = min(tiles.side + int(_ROWS_OF_BLOCKS * storage.block[0]), tiles.height)
-    return int(rows * tiles.width * pixel * _SLACK)
+    shared = max(tiles.side - tiles.kept, 0)
+    columns = min(at_once * tiles.kept + shared, tiles.width)
+    below = (shared + block) * (tiles.width + columns)
+    return int((below + (tiles.side + block) * columns) * pixel * _SLACK)
 
 
 def _rules(manifest: BundleManifest, settings: MapSettings) -> TileRules:

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsimap.geometry import Window
-from hsimap.mapping import blockrows
 from hsimap.mapping.blockrows import BlockRows
 
 BANDS = 2
@@ -41,21 +40,21 @@ def expected(adapter, window):
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
-    block=st.tuples(st.integers(1, 16), st.integers(1, 16)),
+    block=st.integers(1, 16),
     kept=st.integers(1, 20),
     margin=st.integers(0, 9),
     first=st.integers(0, 3),
 )
-def test_every_window_is_the_scene_and_every_block_is_decoded_once(
+def test_every_window_is_the_scene_and_every_row_is_decoded_once(
     height, width, block, kept, margin, first
 ):
-    adapter = Adapter(height, width, block)
-    rows = BlockRows(adapter)
+    adapter = Adapter(height, width, (block, 16))
+    rows = BlockRows(adapter, kept)
     side = kept + 2 * margin
     for top in range(first * kept, height, kept):
         for left in range(0, width, kept):
-            window = Window(row=top - margin, col=left - margin, height=side, width=side)
-            out = np.full((BANDS, side, side), -7, np.int16)
+            window = Window(row=top - margin, col=left, height=side, width=kept)
+            out = np.full((BANDS, side, kept), -7, np.int16)
             values, valid = rows.read(window, out)
             truth, mask = expected(adapter, window)
             np.testing.assert_array_equal(values, truth)
@@ -63,32 +62,22 @@ def test_every_window_is_the_scene_and_every_block_is_decoded_once(
     assert adapter.hits.max(initial=0) <= 1
 
 
-def test_rows_that_no_window_needs_any_more_are_given_back():
+def test_no_more_is_kept_than_the_next_row_of_tiles_needs():
     adapter = Adapter(64, 8, (16, 8))
-    rows = BlockRows(adapter)
-    held = []
+    rows = BlockRows(adapter, 8)
     for top in range(0, 64, 8):
-        window = Window(row=top - 2, col=-2, height=12, width=12)
-        rows.read(window, np.empty((BANDS, 12, 12), np.int16))
-        held.append(sum(len(part.valid) for part in rows._rows))
-    assert max(held) <= 12 + 16 * 1.5
+        window = Window(row=top - 2, col=0, height=12, width=8)
+        rows.read(window, np.empty((BANDS, 12, 8), np.int16))
+        (kept,) = rows._below.values()
+        assert kept.start == min(top + 6, kept.end)
+        assert len(kept.valid) <= 4 + 16
+        assert kept.values.base is None
 
 
-def test_a_window_far_above_starts_anew():
+def test_a_window_elsewhere_starts_anew():
     adapter = Adapter(40, 8, (8, 8))
-    rows = BlockRows(adapter)
-    for top in (30, 0):
+    rows = BlockRows(adapter, 8)
+    for top in (30, 0, 24):
         window = Window(row=top, col=0, height=8, width=8)
         values, _ = rows.read(window, np.empty((BANDS, 8, 8), np.int16))
         np.testing.assert_array_equal(values, expected(adapter, window)[0])
-
-
-def test_rows_are_decoded_in_pieces_that_the_file_library_can_hold(monkeypatch):
-    monkeypatch.setattr(blockrows, "_PIECE_BYTES", BANDS * 2 * 8 * 8)
-    adapter, widths = Adapter(8, 40, (8, 8)), []
-    read = adapter.read
-    adapter.read = lambda window, out: (widths.append(window.width), read(window, out))[1]
-    BlockRows(adapter).read(
-        Window(row=0, col=0, height=8, width=40), np.empty((BANDS, 8, 40), np.int16)
-    )
-    assert widths == [8] * 5
