@@ -35,11 +35,11 @@ class StripClock:
         self._tiles, self._listen = tiles, listen
         self._last = time.monotonic()
 
-    def start(self, todo: Sequence[int], tile_rows: int) -> None:
+    def start(self, wanted: Sequence[int], tile_rows: int) -> None:
         """Start the clock; tell of a resume where strips are there already."""
         n = self._tiles.n_rows
-        if len(todo) < n:
-            done = n - len(todo)
+        if len(wanted) < n:
+            done = n - len(wanted)
             self._listen("resume", {"strips": n, "strips_done": done, "tile_rows": tile_rows})
         self._last = time.monotonic()
 

@@ -116,7 +116,7 @@ def map_scene(
     plan = plan_scene(scene, adapter, bundle, settings)
     tile = partial(middle_tile, adapter, plan)
     route, told = resolve_route(bundle, settings, out=out, sample=tile)
-    todo: list[int] = []
+    wanted: list[int] = []
     notes = (*adapter.notes, *plan.notes, *told)
     with ExitStack() as stack:
         runtime = stack.enter_context(closing(open_route(bundle, settings, route)))
@@ -131,7 +131,7 @@ def map_scene(
             stack.callback(run.close)
             job = _Job(plan, _products(scene, bundle, settings), run, listen)
             stack.callback(job.close)
-            todo = job.todo
+            wanted = job.wanted
             job.compute(pixels_of(adapter, plan), runtime, bundle.manifest.outputs, progress)
             check_unchanged(scene, identity)
             record = _record(scene, bundle, plan, identity=identity, notes=notes)
@@ -142,8 +142,8 @@ def map_scene(
         plan=plan,
         already_complete=already,
         seconds=time.monotonic() - started,
-        pixels=sum(plan.tiles.strip(k).height for k in todo) * plan.tiles.width,
-        strips_resumed=0 if already else plan.tiles.n_rows - len(todo),
+        pixels=sum(plan.tiles.strip(k).height for k in wanted) * plan.tiles.width,
+        strips_resumed=0 if already else plan.tiles.n_rows - len(wanted),
         notes=notes,
     )
     listen("finish", {**report.facts(), "exit_code": 0})
@@ -176,9 +176,8 @@ class _Job:
         for product in products:
             store = LayerStore(run.path / f"{product.layer.name}.strips", product.layer)
             self.stores.append((product, store))
-        self.todo = [k for k in range(tiles.n_rows) if not self._is_sound(k)]
-        self._missing = set(self.todo)
-        self._missing = set(self.todo)
+        self.wanted = [k for k in range(tiles.n_rows) if not self._is_sound(k)]
+        self._missing = set(self.wanted)
 
     def _rows(self, strip: int, stride: int) -> tuple[int, int]:
         """Return the first row and the number of rows of a strip in an output of this stride."""
@@ -195,7 +194,7 @@ class _Job:
 
     def _tile_counter(self, progress: Progress) -> Callable[[], None]:
         """Return what the engine calls after each tile."""
-        total = len(self.todo) * self._tiles.n_cols
+        total = len(self.wanted) * self._tiles.n_cols
         count = 0
 
         def step() -> None:
@@ -217,8 +216,8 @@ class _Job:
             on_tile=self._tile_counter(progress),
             at_once=self._at_once,
         )
-        self._clock.start(self.todo, len(rows_needed(self._tiles, self.todo)))
-        for _ in drain(self._write, engine.strips(self.todo), depth=WRITE_BEHIND):
+        self._clock.start(self.wanted, len(rows_needed(self._tiles, self.wanted)))
+        for _ in drain(self._write, engine.strips(self.wanted), depth=WRITE_BEHIND):
             pass
         crash_point("strips-complete")
 
