@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.bundle import Bundle
+    from hsimap.mapping.prepare import Batch
     from hsimap.runtimes import Route
     from hsimap.scenes import Scene
     from hsimap.tasks import Output
 
-    Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
     Results = dict[str, NDArray[np.float32]]
 AGREEMENT: Final = 0.995
 """Least share of pixels of equal class."""

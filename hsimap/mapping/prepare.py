@@ -14,11 +14,14 @@ from hsimap.mapping.settings import MapPlan, MapSettings, plan_map
 from hsimap.runtimes import choices, open_runtime
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from hsimap.bundle import Bundle
     from hsimap.mapping.adapter import Pixels
-    from hsimap.mapping.probe import Batch
     from hsimap.runtimes import Route, Runtime
     from hsimap.scenes import Scene
+
+    Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def plan_scene(

@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING
 
 from hsimap.errors import VerificationError
 from hsimap.mapping.commit import read_finished
+from hsimap.mapping.prepare import open_route
 from hsimap.products import RUN_FOLDER
-from hsimap.runtimes import Route, choices, open_runtime, waiver_note
+from hsimap.runtimes import Route, choices, waiver_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from hsimap.bundle import Bundle
+    from hsimap.mapping.prepare import Batch
     from hsimap.mapping.settings import MapSettings
-
-    Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def resolve_route(
@@ -92,14 +89,7 @@ def fastest(
     """
     times: dict[Route, float] = {}
     for route in routes:
-        runtime = open_runtime(
-            bundle,
-            runtime=route.runtime,
-            precision=route.precision,
-            device=settings.device,
-            threads=settings.threads,
-        )
-        with closing(runtime):
+        with closing(open_route(bundle, settings, route)) as runtime:
             for _ in range(2):
                 started = time.perf_counter()
                 runtime.forward(*batch)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from hsimap.mapping import MapSettings, probe
+from hsimap.mapping import MapSettings, prepare, probe
 from hsimap.mapping.probe import resolve_route, stored_route
 from hsimap.runtimes import Route
 
@@ -37,7 +37,7 @@ def _two_routes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "choices", lambda bundle, runtime, precision: [FULL, INT])
     monkeypatch.setattr(probe, "waiver_note", lambda bundle, route: None)
     monkeypatch.setattr(
-        probe, "open_runtime", lambda bundle, precision, **rest: Sleeper(SECONDS[precision])
+        prepare, "open_runtime", lambda bundle, precision, **rest: Sleeper(SECONDS[precision])
     )
 
 
