@@ -82,7 +82,7 @@ def test_duplicated_bands_do_not_count_twice():
 
 
 def test_auto_selects_where_it_can_and_says_what_it_did():
-    scene = np.r_[VISIBLE[:40], np.arange(611.0, 910, 9)]
+    scene = np.r_[VISIBLE[:40], np.arange(611.5, 910, 9)]
     match = fit_bands(bands(VISIBLE, 4.0), bands(scene))
     near = np.abs(scene[None, :] - VISIBLE[:, None]).min(axis=1) <= 2
     assert [way == "selected" for way in match.ways] == near.tolist()
