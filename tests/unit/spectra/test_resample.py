@@ -89,7 +89,7 @@ def test_auto_selects_where_it_can_and_says_what_it_did():
     assert set(np.array(match.ways)[~near]) == {"linear"}  # 4 nm wide bands, sampled every 9 nm
     assert f"{(~near).sum()} of {VISIBLE.size}" in match.notes[0]
     lines = match_table(bands(VISIBLE, 4.0), match)
-    assert lines[0] == "450-606 nm: 40 bands, selected, at most 0 nm off"
+    assert lines[0] == "450-610 nm: 41 bands, selected, at most 1.5 nm off"
 
 
 def test_all_bands_in_place_are_selected_without_weights():
