@@ -261,4 +261,5 @@ def _log(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _sun(nm: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sun's irradiance a nm, as a black body; only its shape counts."""
     shape: NDArray[np.float64] = nm**-5.0 / np.expm1(_PLANCK_NM_K / (nm * _SUN_K))
-    return shape / shape.max()
+    shape /= shape.max()
+    return shape
