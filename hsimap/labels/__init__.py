@@ -1,6 +1,6 @@
 """Rasters of labels, stands and folds on a scene's grid."""
 
-from hsimap.labels._folds import block_folds, open_folds, stand_folds
+from hsimap.labels._folds import block_folds, cell_folds, open_folds, stand_folds, table_folds
 from hsimap.labels._labels import Labels, open_labels, read_stands
 from hsimap.labels._specs import (
     NO_FOLD,
@@ -8,10 +8,12 @@ from hsimap.labels._specs import (
     TRAIN,
     VALIDATION,
     BlockSplit,
+    CellSplit,
     RasterLabels,
     SplitSpec,
     StandRaster,
     StandSplit,
+    StandTable,
 )
 
 __all__ = [
@@ -20,14 +22,18 @@ __all__ = [
     "TRAIN",
     "VALIDATION",
     "BlockSplit",
+    "CellSplit",
     "Labels",
     "RasterLabels",
     "SplitSpec",
     "StandRaster",
     "StandSplit",
+    "StandTable",
     "block_folds",
+    "cell_folds",
     "open_folds",
     "open_labels",
     "read_stands",
     "stand_folds",
+    "table_folds",
 ]

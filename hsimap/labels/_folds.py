@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.geometry import Grid
-    from hsimap.labels._specs import BlockSplit, SplitSpec, StandSplit
+    from hsimap.labels._specs import BlockSplit, CellSplit, SplitSpec, StandSplit, StandTable
 
 
 def open_folds(
@@ -41,8 +42,9 @@ def open_folds(
     stands : ndarray, optional
         ``(y, x) int32`` stand ids, 0 = none; needed for a split by stands.
     labelled : ndarray, optional
-        ``(y, x)``: True where a pixel carries any label. Shares are counted over these pixels, and
-        blocks or stands without one are in no fold; by default all pixels count.
+        ``(y, x)``: True where a pixel carries a label, of all tasks in ``spec.require`` if there
+        are any. Shares are counted over these pixels, and blocks or stands without one are in no
+        fold; by default all pixels count.
 
     Returns
     -------
@@ -56,13 +58,29 @@ def open_folds(
     InputError
         If the file lies on another grid, or there are fewer blocks or stands than folds.
     """
+    counted = np.ones((grid.height, grid.width), dtype=bool) if labelled is None else labelled
+    folds = _dealt(spec, grid=grid, root=root, stands=stands, counted=counted)
+    if spec.require:
+        folds[~counted] = NO_FOLD
+    return folds if spec.cells is None else cell_folds(folds, spec.cells)
+
+
+def _dealt(
+    spec: SplitSpec,
+    *,
+    grid: Grid,
+    root: Path,
+    stands: NDArray[np.int32] | None,
+    counted: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
     if spec.raster is not None:
         return _from_raster(spec, grid, root / spec.raster)
-    counted = np.ones((grid.height, grid.width), dtype=bool) if labelled is None else labelled
     if spec.blocks is not None:
         return block_folds(counted, spec.blocks)
     if stands is None or spec.stands is None:
         raise UsageError("a split by stands needs `stands: {raster: ...}` of the scene")
+    if spec.stands.table is not None:
+        return table_folds(stands, spec.stands.table, root=root)
     return stand_folds(stands, counted, spec.stands)
 
 
@@ -137,6 +155,98 @@ def stand_folds(
     dealt = deal(counts, split.shares, seed=split.seed, what="stands with labelled pixels")
     folds: NDArray[np.uint8] = dealt[index]
     return folds
+
+
+def table_folds(stands: NDArray[np.int32], table: StandTable, *, root: Path) -> NDArray[np.uint8]:
+    """Give every stand the fold that a table states; stands that it does not name are in none.
+
+    Parameters
+    ----------
+    stands : ndarray
+        ``(y, x) int32`` ids, 0 = none.
+    table : StandTable
+        File, columns and the texts of the folds.
+    root : Path
+        The folder that relative paths start from.
+
+    Returns
+    -------
+    ndarray
+        ``(y, x) uint8`` fold codes.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file or column, or no stand of the table is in a fold.
+    InputError
+        If an id is no whole number, or is listed in two folds.
+    """
+    listed = _listed(root / table.file, table)
+    if not listed:
+        raise UsageError(
+            f"{root / table.file}: no line has {table.train!r}, {table.validation!r} or"
+            f" {table.test!r} in the column {table.fold!r}; name the texts of the folds"
+        )
+    ids = np.array(sorted(listed))
+    codes = np.array([listed[stand] for stand in ids.tolist()], np.uint8)
+    folds = np.full(stands.shape, NO_FOLD, np.uint8)
+    for row in range(len(stands)):  # a row at a time: the indices take 8 bytes a pixel
+        place = np.searchsorted(ids, stands[row]).clip(max=len(ids) - 1)
+        found = (ids[place] == stands[row]) & (stands[row] != 0)
+        folds[row, found] = codes[place[found]]
+    return folds
+
+
+def _listed(path: Path, table: StandTable) -> dict[int, int]:
+    """Return the fold of every stand that a table puts into one."""
+    if not path.is_file():
+        raise UsageError(f"table of stands {path} does not exist; check the path and the folder")
+    names = {table.train: TRAIN, table.validation: VALIDATION, table.test: TEST}
+    listed: dict[int, int] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        for column in (table.id, table.fold):
+            if column not in (rows.fieldnames or ()):
+                has = ", ".join(rows.fieldnames or ()) or "none"
+                raise UsageError(f"{path} has no column {column!r}; it has {has}")
+        for row in rows:
+            fold, text = names.get(row[table.fold]), row[table.id].strip()
+            if fold is None:
+                continue
+            if not text.isdecimal():
+                raise InputError(f"{path}: the stand id {text!r} is no whole number")
+            if listed.setdefault(int(text), fold) != fold:
+                raise InputError(f"{path}: stand {text} is listed in two folds")
+    return listed
+
+
+def cell_folds(folds: NDArray[np.uint8], split: CellSplit) -> NDArray[np.uint8]:
+    """Keep the square cells that lie in one fold as a whole, and deal some out for validation.
+
+    Parameters
+    ----------
+    folds : ndarray
+        ``(y, x) uint8`` fold codes.
+    split : CellSplit
+        Size in pixels, share of the training cells for validation, seed.
+
+    Returns
+    -------
+    ndarray
+        ``(y, x) uint8`` fold codes; pixels outside whole cells are in no fold.
+    """
+    size = split.size
+    rows, cols = folds.shape[0] // size, folds.shape[1] // size
+    cells = folds[: rows * size, : cols * size].reshape(rows, size, cols, size)
+    low, high = cells.min(axis=(1, 3)), cells.max(axis=(1, 3))
+    fold: NDArray[np.uint8] = np.where(low == high, low, np.uint8(NO_FOLD))
+    training = np.flatnonzero(fold == TRAIN)
+    n = round(split.validation * len(training))
+    chosen = np.random.default_rng(split.seed).permutation(training)[:n]
+    fold.reshape(-1)[chosen] = VALIDATION
+    kept = np.full(folds.shape, NO_FOLD, np.uint8)
+    kept[: rows * size, : cols * size] = fold.repeat(size, axis=0).repeat(size, axis=1)
+    return kept
 
 
 def deal(

@@ -30,13 +30,19 @@ class Labels:
         What is labelled.
     reader : BandReader
         The band that holds the labels.
-    scale, offset : float
-        Continuous tasks: value in the task's unit = stored value * scale + offset.
+    spec : RasterLabels
+        What its values mean.
     """
 
-    def __init__(self, task: Task, reader: BandReader, *, scale: float, offset: float) -> None:
+    def __init__(self, task: Task, reader: BandReader, spec: RasterLabels) -> None:
         self.task = task
-        self._reader, self._scale, self._offset = reader, scale, offset
+        self._reader = reader
+        self._scale, self._offset = reader.scale, reader.offset
+        if spec.scale is not None:
+            self._scale, self._offset = spec.scale, 0.0
+        ignored = (spec.ignore,) if isinstance(spec.ignore, int) else spec.ignore
+        self._unlabelled = (0, *ignored)
+        self._limits = task.range if spec.clip else None
         self.notes: tuple[str, ...] = reader.notes
         """What was assumed or is unusual, a sentence each."""
 
@@ -53,7 +59,7 @@ class Labels:
         ndarray
             ``(y, x)``: int64 channel index, -1 = no label, of a categorical task; float32 value in
             the task's unit, NaN = no label, of a continuous one. Values outside the task's range
-            are kept.
+            are kept, or set to its ends where the spec clips.
 
         Raises
         ------
@@ -63,10 +69,12 @@ class Labels:
         stored, valid = self._reader.read(window)
         if self.task.kind is Kind.CONTINUOUS:
             values = stored.astype(np.float64) * self._scale + self._offset
+            if self._limits is not None:
+                values = values.clip(*self._limits)
             return np.where(valid, values, np.nan).astype(np.float32)
         stored[~valid] = 0
         try:
-            index = encode_classes(self.task, stored)
+            index = encode_classes(self.task, stored, unlabelled=self._unlabelled)
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from None
         index[~valid] = -1
@@ -130,21 +138,34 @@ def open_labels(task: Task, spec: RasterLabels, *, grid: Grid, root: Path) -> La
     """
     if task.kind not in {Kind.CATEGORICAL, Kind.CONTINUOUS}:
         raise UsageError(f"task {task.name!r} is {task.kind.value}; a raster cannot label it")
-    if task.kind is Kind.CATEGORICAL and spec.scale is not None:
-        raise UsageError(f"labels of {task.name!r}: scale is for continuous tasks; leave it out")
+    _check_spec(task, spec)
     reader = BandReader(
         root / spec.raster, spec.band, grid=grid, prefer=task.name, nodata=spec.nodata
     )
     with ExitStack() as undo:
         undo.callback(reader.close)
         _check_nodata(task, reader)
-        scale, offset = reader.scale, reader.offset
-        if spec.scale is not None:
-            scale, offset = spec.scale, 0.0
-        labels = Labels(task, reader, scale=scale, offset=offset)
+        labels = Labels(task, reader, spec)
         labels.check()
         undo.pop_all()
     return labels
+
+
+def _check_spec(task: Task, spec: RasterLabels) -> None:
+    """Refuse settings of the other kind of task."""
+    if task.kind is Kind.CATEGORICAL:
+        for name, given in (("scale", spec.scale is not None), ("clip", spec.clip)):
+            if given:
+                raise UsageError(
+                    f"labels of {task.name!r}: {name} is for continuous tasks; leave it out"
+                )
+        return
+    if spec.ignore != ():
+        raise UsageError(
+            f"labels of {task.name!r}: ignore is for categorical tasks; use nodata for one value"
+        )
+    if spec.clip and task.range is None:
+        raise UsageError(f"labels of {task.name!r}: clip needs the task's range; state it")
 
 
 def _check_nodata(task: Task, reader: BandReader) -> None:
@@ -170,7 +191,7 @@ def read_stands(spec: StandRaster, *, grid: Grid, root: Path) -> NDArray[np.int3
     Returns
     -------
     ndarray
-        ``(y, x) int32``: id, 0 = no stand.
+        ``(y, x) int32``: id, 0 = no stand, or one that is excluded.
 
     Raises
     ------
@@ -180,6 +201,7 @@ def read_stands(spec: StandRaster, *, grid: Grid, root: Path) -> NDArray[np.int3
         If it lies on another grid or holds anything but whole numbers from 0 to 2**31 - 1.
     """
     stands = np.zeros((grid.height, grid.width), np.int32)
+    excluded = [] if spec.exclude is None else read_ids(root / spec.exclude)
     reader = BandReader(root / spec.raster, spec.band, grid=grid)
     try:
         for window in reader.strips():
@@ -191,7 +213,24 @@ def read_stands(spec: StandRaster, *, grid: Grid, root: Path) -> NDArray[np.int3
                     f"{reader.path} holds the stand id {known[bad][0]!s}; ids are whole numbers"
                     f" from 0 (no stand) to {np.iinfo(np.int32).max}"
                 )
-            stands[window.slices][valid] = known
+            stands[window.slices][valid] = np.where(np.isin(known, excluded), 0, known)
     finally:
         reader.close()
     return stands
+
+
+def read_ids(path: Path) -> list[int]:
+    """Read stand ids from a text file, one a line; a line that is no whole number is skipped.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file, or no id in it.
+    """
+    if not path.is_file():
+        raise UsageError(f"list of stands {path} does not exist; check the path and the folder")
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    ids = [int(line) for line in lines if line.strip().isdecimal()]
+    if not ids:
+        raise UsageError(f"list of stands {path} holds no id; write one whole number a line")
+    return ids

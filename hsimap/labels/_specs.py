@@ -52,6 +52,11 @@ class RasterLabels(Settings):
     scale: float | None = None
     """Continuous tasks: value in the task's unit = stored value * scale. null: the scale and the
     offset that the file declares, or 1."""
+    ignore: Codes = ()
+    """Categorical tasks: codes that mean "no label" here, as of classes too rare to be learned."""
+    clip: bool = False
+    """Continuous tasks: set labels beyond the task's range to its nearest end. The default keeps
+    them as they are."""
 
 
 class StandRaster(Settings):
@@ -61,6 +66,8 @@ class StandRaster(Settings):
     """GeoTIFF or ENVI file on the scene's grid; whole numbers, 0 = no stand."""
     band: BandName | None = None
     """Description of the band, or its number from 1. null: the only band."""
+    exclude: str | None = None
+    """Text file of ids that count as no stand: one a line, lines that are no number are skipped."""
 
 
 class BlockSplit(Settings):
@@ -85,13 +92,44 @@ class BlockSplit(Settings):
         return self
 
 
+class StandTable(Settings):
+    """The fold of each stand from a CSV file with a header line."""
+
+    file: str
+    """Comma-separated values, one stand a line; stands that it does not name are in no fold."""
+    id: str = "standid"
+    """Column of the stand ids."""
+    fold: str = "set"
+    """Column of the folds."""
+    train: str = "training"
+    """Text that stands for the training fold; a text of no fold means none."""
+    validation: str = "validation"
+    """Text that stands for the validation fold."""
+    test: str = "test"
+    """Text that stands for the test fold."""
+
+
 class StandSplit(Settings):
-    """Folds of whole stands, dealt out at random."""
+    """Folds of whole stands, dealt out at random or read from a table."""
 
     shares: Shares = (0.6, 0.2, 0.2)
     """Shares of the labelled pixels for training, validation and test."""
     seed: int = Field(default=0, ge=0)
     """Which stands go where."""
+    table: StandTable | None = None
+    """Instead of dealing: {file, id, fold, train, validation, test}."""
+
+
+class CellSplit(Settings):
+    """Whole square cells, counted from the scene's upper left pixel."""
+
+    size: int = Field(ge=1)
+    """Side of a cell in pixels."""
+    validation: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training fold's cells that is dealt to the validation fold. Such cells lie side
+    by side with training cells, so that the validation scores are too good."""
+    seed: int = Field(default=0, ge=0)
+    """Which cells validate."""
 
 
 class SplitSpec(Settings):
@@ -110,7 +148,13 @@ class SplitSpec(Settings):
     blocks: BlockSplit | None = None
     """Square blocks dealt out at random: {size, buffer, shares, seed}."""
     stands: StandSplit | None = None
-    """Stands dealt out at random: {shares, seed}; needs `stands` of the scene."""
+    """Stands dealt out at random, {shares, seed}, or by a table, {table: {file, ...}}; needs
+    `stands` of the scene."""
+    cells: CellSplit | None = None
+    """Keep of the folds only the square cells that lie in one fold as a whole:
+    {size, validation, seed}."""
+    require: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Tasks: a pixel that lacks the label of any of them is in no fold."""
     block: int | None = Field(default=None, ge=1)
     """Side in pixels of the squares that standard errors are resampled over. null: the size of
     `blocks`, else 10."""

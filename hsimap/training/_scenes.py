@@ -10,6 +10,7 @@ import numpy as np
 
 from hsimap.bundle import InputSpec
 from hsimap.errors import InputError, UsageError
+from hsimap.geometry import Window
 from hsimap.labels import open_folds, open_labels, read_stands
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.recipes import scene_files, select_bands
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsimap.geometry import Grid, Window
+    from hsimap.geometry import Grid
     from hsimap.recipes import InputSettings, Recipe, SceneFiles
     from hsimap.scenes import Scene
     from hsimap.tasks import Task
 
 _IN_MEMORY: Final = 1 << 30
 """Bytes of selected bands up to which a scene is kept in memory."""
+
+_ROWS: Final = 512
+"""Rows of labels that are looked at together."""
 
 _BLOCK: Final = 10
 """Side in pixels of the squares that standard errors are resampled over, where none is stated."""
@@ -256,7 +260,7 @@ def _labelled(
             grid=grid,
             root=file.root,
             stands=stands,
-            labelled=_any_label(readers, grid),
+            labelled=_labelled_pixels(readers, grid, file.split.require),
         ),
         context=file.split.context,
         stands=stands,
@@ -264,9 +268,19 @@ def _labelled(
     )
 
 
-def _any_label(readers: Mapping[str, LabelReader], grid: Grid) -> NDArray[np.bool_]:
-    found = np.zeros((grid.height, grid.width), dtype=bool)
-    for reader in readers.values():
-        values = reader.read(grid.window)
-        found |= np.isfinite(values) if values.dtype.kind == "f" else values >= 0
+def _labelled_pixels(
+    readers: Mapping[str, LabelReader], grid: Grid, required: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Return ``(y, x)``: True where a pixel carries any label, or all that are required."""
+    wanted = [readers[name] for name in required] or list(readers.values())
+    found = np.full((grid.height, grid.width), bool(required))
+    for row in range(0, grid.height, _ROWS):
+        strip = Window(row=row, col=0, height=min(_ROWS, grid.height - row), width=grid.width)
+        for reader in wanted:
+            values = reader.read(strip)
+            has = np.isfinite(values) if values.dtype.kind == "f" else values >= 0
+            if required:
+                found[strip.slices] &= has
+            else:
+                found[strip.slices] |= has
     return found
