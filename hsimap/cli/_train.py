@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from hsimap.cli._options import Data, Overrides, Overwrite, Quiet
 
+if TYPE_CHECKING:
+    from hsimap.recipes import Recipe
+
 PIPELINES: Final = Path("pipelines")
 EXAMPLES: Final = """
 hsimap train                        list the recipes under ./pipelines
 hsimap train pipelines/berlin_hymap.yaml --data scenes --out models/berlin
+hsimap train pipelines/taiga.yaml --data scenes --check
 hsimap train my.yaml --set training.epochs=5 --set network.preset=tiny --seed 1"""
 
 
@@ -41,6 +45,12 @@ def run(
             help="Append the results on the test fold to this JSON-lines file.", metavar="FILE"
         ),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Say what the recipe's files hold, or what is missing; train nothing."
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -55,6 +65,9 @@ def run(
 
     seeded = [] if seed is None else [f"training.seed={seed}"]
     loaded = load_recipe(recipe, overrides=[*(overrides or ()), *seeded], data=data)
+    if check:
+        _check(loaded)
+        return
 
     from hsimap.evaluation import append_result
     from hsimap.training import result_of, train
@@ -64,6 +77,13 @@ def run(
     if record is not None:
         append_result(record, result_of(bundle))
     typer.echo(f"{bundle.path}: model {bundle.name}, digest {bundle.digest[:12]}")
+
+
+def _check(recipe: Recipe) -> None:
+    from hsimap.training import check_recipe
+
+    for line in check_recipe(recipe):
+        typer.echo(line)
 
 
 def _list_recipes() -> None:

@@ -2,6 +2,7 @@
 
 from hsimap.labels._folds import block_folds, cell_folds, open_folds, stand_folds, table_folds
 from hsimap.labels._labels import Labels, open_labels, read_stands
+from hsimap.labels._raster import count_codes
 from hsimap.labels._specs import (
     NO_FOLD,
     TEST,
@@ -31,6 +32,7 @@ __all__ = [
     "StandTable",
     "block_folds",
     "cell_folds",
+    "count_codes",
     "open_folds",
     "open_labels",
     "read_stands",

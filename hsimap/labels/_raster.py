@@ -126,6 +126,45 @@ class BandReader:
             self._file.close()
 
 
+def count_codes(path: Path, band: str | int | None) -> dict[int, int]:
+    """Count the pixels of each whole number in a band.
+
+    Parameters
+    ----------
+    path : Path
+        A GeoTIFF or ENVI file.
+    band : str, int or None
+        Description, number from 1, or None for the only band.
+
+    Returns
+    -------
+    dict
+        Code to number of pixels.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file or band.
+    InputError
+        If it cannot be read.
+    """
+    file = _open(path)
+    try:
+        number = _band_number(path, band, list(file.descriptions))
+        counts: dict[int, int] = {}
+        step = max(1, _SCAN_PIXELS // max(file.width, 1))
+        for row in range(0, file.height, step):
+            rows = (row, min(row + step, file.height))
+            values = file.read(number, window=(rows, (0, file.width)))
+            for code, n in zip(*np.unique(values, return_counts=True), strict=True):
+                counts[int(code)] = counts.get(int(code), 0) + int(n)
+    except RasterioError as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    finally:
+        file.close()
+    return counts
+
+
 def _open(path: Path) -> Any:  # noqa: ANN401 - rasterio has no types
     if not path.is_file():
         what = "is not a regular file" if path.exists() else "does not exist"

@@ -19,6 +19,7 @@ from hsimap.recipes._schema import (
     SceneSpec,
     TrainingSettings,
 )
+from hsimap.recipes._taiga import band_descriptions, check_descriptions
 
 __all__ = [
     "AugmentSettings",
@@ -29,7 +30,9 @@ __all__ = [
     "SceneFiles",
     "SceneSpec",
     "TrainingSettings",
+    "band_descriptions",
     "cache_folder",
+    "check_descriptions",
     "commented_recipe",
     "list_recipes",
     "load_recipe",

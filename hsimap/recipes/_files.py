@@ -12,6 +12,7 @@ from hsimap.errors import HsimapError, UsageError
 from hsimap.labels import RasterLabels, SplitSpec, StandRaster
 from hsimap.recipes._samples import CLASSES, SCENE, SPLIT, STANDS, VARIABLES, sample_folder
 from hsimap.recipes._schema import Recipe, SceneSpec
+from hsimap.synthetic import line_folder
 from hsimap.tasks import Kind
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class SceneFiles:
     """The files of one scene of a recipe, every default filled in."""
 
     name: str
-    """Unique in the recipe: the image's path without its ending, or ``sample_<size>_<seed>``."""
+    """Unique in the recipe: the image's path without its ending, or ``sample_<size>_<seed>``, or
+    ``campaign<lines>_<size>_<seed>/line_<number>``."""
     root: Path
     """The folder that the relative paths in labels, stands and split start from."""
     image: Path
@@ -66,13 +68,18 @@ def load_recipe(path: Path, *, overrides: Iterable[str] = (), data: Path | None 
         apply_overrides(load_yaml(path), overrides), root=path.parent, source=str(path)
     )
     root, why = _root(recipe, path.parent, data)
-    for file in _named_files(recipe):
-        if not (root / file).is_file():
-            raise UsageError(
-                f"{path}: there is no file {root / file} ({why}); set --data or {_ENVIRONMENT} to"
-                f" the folder that holds {file}"
-            )
+    missing = [f for f in dict.fromkeys(_named_files(recipe)) if not (root / f).is_file()]
+    if missing:
+        raise UsageError(_missing(missing, root, why=f"{path}: {{}} ({why})", recipe=recipe))
     return recipe.at(root)
+
+
+def _missing(files: list[str], root: Path, *, why: str, recipe: Recipe) -> str:
+    """Return the sentence on files that are not there, with where to get them."""
+    others = f", nor {', '.join(files[1:])} there" if files[1:] else ""
+    text = why.format(f"there is no file {root / files[0]}{others}")
+    text += f"; set --data or {_ENVIRONMENT} to the folder that holds {files[0]}"
+    return text + (f"; the data can be had here: {recipe.obtain}" if recipe.obtain else "")
 
 
 def parse_recipe(data: Mapping[str, Any], *, root: Path, source: str = "recipe") -> Recipe:
@@ -108,15 +115,16 @@ def scene_files(recipe: Recipe) -> tuple[SceneFiles, ...]:
     StorageError
         If a synthetic scene cannot be written.
     """
-    return tuple(_files_of(scene, recipe) for scene in recipe.scenes)
+    return tuple(files for scene in recipe.scenes for files in _files_of(scene, recipe))
 
 
-def _files_of(scene: SceneSpec, recipe: Recipe) -> SceneFiles:
+def _files_of(scene: SceneSpec, recipe: Recipe) -> Iterator[SceneFiles]:
     if scene.sample is not None:
-        return _sample_files(scene, scene.sample, recipe)
+        yield from _sample_files(scene, scene.sample, recipe)
+        return
     if scene.image is None or scene.split is None:
         raise AssertionError("a checked scene without sample has image and split")
-    return SceneFiles(
+    yield SceneFiles(
         name=scene.title,
         root=recipe.root,
         image=recipe.root / scene.image,
@@ -126,9 +134,19 @@ def _files_of(scene: SceneSpec, recipe: Recipe) -> SceneFiles:
     )
 
 
-def _sample_files(scene: SceneSpec, sample: SampleSpec, recipe: Recipe) -> SceneFiles:
+def _sample_files(scene: SceneSpec, sample: SampleSpec, recipe: Recipe) -> Iterator[SceneFiles]:
+    """Yield the generated scene, or each flight line of the generated campaign."""
+    folder = sample_folder(size=sample.size, seed=sample.seed, campaign=sample.campaign).absolute()
+    if sample.campaign is None:
+        yield _generated(scene, folder, recipe, name=scene.title)
+        return
+    for number in range(1, sample.campaign + 1):
+        line = line_folder(number)
+        yield _generated(scene, folder / line, recipe, name=f"{scene.title}/{line}")
+
+
+def _generated(scene: SceneSpec, folder: Path, recipe: Recipe, *, name: str) -> SceneFiles:
     """Take labels, stands and split of the generated files where the recipe names none."""
-    folder = sample_folder(size=sample.size, seed=sample.seed).absolute()
     labels = {
         task.name: RasterLabels(
             raster=str(folder / (CLASSES if task.kind is Kind.CATEGORICAL else VARIABLES)),
@@ -137,7 +155,7 @@ def _sample_files(scene: SceneSpec, sample: SampleSpec, recipe: Recipe) -> Scene
         for task in recipe.tasks_list()
     }
     return SceneFiles(
-        name=scene.title,
+        name=name,
         root=recipe.root,
         image=folder / SCENE,
         labels=labels | scene.labels,
@@ -163,6 +181,10 @@ def _named_files(recipe: Recipe) -> Iterator[str]:
         rasters = [*scene.labels.values(), scene.stands, scene.split]
         yield from [scene.image] if scene.image else []
         yield from (spec.raster for spec in rasters if spec and spec.raster)
+        if scene.stands and scene.stands.exclude:
+            yield scene.stands.exclude
+        if scene.split and scene.split.stands and scene.split.stands.table:
+            yield scene.split.stands.table.file
 
 
 def list_recipes(folder: Path) -> list[tuple[Path, str, str]]:

@@ -30,7 +30,7 @@ def cache_folder() -> Path:
     return (Path(general) if general else Path.home() / ".cache") / "hsimap"
 
 
-def sample_folder(*, size: int, seed: int) -> Path:
+def sample_folder(*, size: int, seed: int, campaign: int | None = None) -> Path:
     """Return the folder of a synthetic scene, which is generated if it is not in the cache.
 
     It is written beside its place and renamed, so that a folder that is there is complete.
@@ -41,11 +41,14 @@ def sample_folder(*, size: int, seed: int) -> Path:
         Side in pixels.
     seed : int
         Which scene.
+    campaign : int, optional
+        Flight lines over one forest instead of one scene.
 
     Returns
     -------
     Path
-        With scene.tif, classes.tif, variables.tif, stand_id.tif and split.tif.
+        With scene.tif, classes.tif, variables.tif, stand_id.tif and split.tif; of a campaign, with
+        a folder of these for each line.
 
     Raises
     ------
@@ -53,14 +56,18 @@ def sample_folder(*, size: int, seed: int) -> Path:
         If the cache cannot be written.
     """
     samples = cache_folder() / "samples"
-    folder = samples / f"size{size}_seed{seed}_{_generator()}"
+    lines = "" if campaign is None else f"_lines{campaign}"
+    folder = samples / f"size{size}_seed{seed}{lines}_{_generator()}"
     if folder.is_dir():
         return folder
     try:
         samples.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=samples, prefix=".writing_") as work:
             draft = Path(work) / folder.name
-            synthetic.write_sample(draft, size=size, seed=seed)
+            if campaign is None:
+                synthetic.write_sample(draft, size=size, seed=seed)
+            else:
+                synthetic.write_campaign(draft, size=size, seed=seed, lines=campaign)
             _move(draft, folder)
     except OSError as error:
         raise StorageError(

@@ -34,6 +34,9 @@ class SampleSpec(Settings):
     """Side of the scene in pixels."""
     seed: int = Field(default=1, ge=0)
     """Which scene; 0 is the one that is shipped in sample_data."""
+    campaign: int | None = Field(default=None, ge=2, le=64)
+    """Instead of one scene: so many overlapping flight lines, each turned its own way, over one
+    forest of this size. A stand is in one fold in all of them."""
 
 
 class SceneSpec(Settings):
@@ -45,12 +48,13 @@ class SceneSpec(Settings):
     sample: SampleSpec | None = None
     """A synthetic scene instead of an image; its labels, stands and split are known."""
     labels: dict[str, RasterLabels] = Field(default_factory=dict)
-    """Labels by task: {raster, band, nodata, scale}. A scene may lack tasks, a pixel any label."""
+    """Labels by task: {raster, band, nodata, scale, ignore, clip}. A scene may lack tasks, a pixel
+    any label."""
     stands: StandRaster | None = None
-    """Stand ids: {raster, band}; for metrics per stand and splits by stand."""
+    """Stand ids: {raster, band, exclude}; for metrics per stand and splits by stand."""
     split: SplitSpec | None = None
     """Folds: {raster, band, train, validation, test}, {blocks: {size, buffer, shares, seed}} or
-    {stands: {shares, seed}}; each with context: share or mask."""
+    {stands: {shares, seed}} or {stands: {table: ...}}; each with context: share or mask."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -71,7 +75,8 @@ class SceneSpec(Settings):
     def title(self) -> str:
         """What the scene is called: its path without the ending, or the sample's size and seed."""
         if self.sample is not None:
-            return f"sample_{self.sample.size}_{self.sample.seed}"
+            kind = "sample" if self.sample.campaign is None else f"campaign{self.sample.campaign}"
+            return f"{kind}_{self.sample.size}_{self.sample.seed}"
         return PurePath(self.image or "").with_suffix("").as_posix()
 
 
@@ -187,6 +192,8 @@ class Recipe(Settings):
     """One line for lists of recipes."""
     data: str | None = None
     """Folder that paths start from, itself relative to the recipe's folder; see image."""
+    obtain: str = ""
+    """Where the files can be had; said when one is missing."""
     scenes: Annotated[tuple[SceneSpec, ...], Field(strict=False, min_length=1)]
     """One or more scenes with the same bands."""
     tasks: Annotated[dict[str, dict[str, Any]], Field(min_length=1), AfterValidator(_checked_tasks)]
@@ -239,7 +246,8 @@ class Recipe(Settings):
             if titles.count(title) > 1:
                 raise ValueError(f"scene {title} is listed twice, so that folds would leak")
         named = {task for scene in self.scenes for task in scene.labels}
-        for task in [*named, *self.training.task_weights]:
+        required = [task for scene in self.scenes if scene.split for task in scene.split.require]
+        for task in [*named, *required, *self.training.task_weights]:
             if task not in self.tasks:
                 raise ValueError(f"unknown task `{task}`; {unknown_key(task, self.tasks)}")
         for task in self.tasks:

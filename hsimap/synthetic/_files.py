@@ -12,13 +12,14 @@ from affine import Affine
 
 from hsimap.errors import UsageError
 from hsimap.synthetic._optics import FWHM_NM, N_BANDS, WAVELENGTH_NM
-from hsimap.synthetic._scene import Block, FlightLine, flight_line, make_block
+from hsimap.synthetic._scene import Block, flight_line, make_block
 from hsimap.synthetic._sensor import NODATA, SCALE
 from hsimap.synthetic._tasks import CLASS_TASKS, TASKS, VALUE_TASKS
 from hsimap.synthetic._trees import PIXEL_M
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
 
 GENERATOR_VERSION: Final = 1
 """Changes whenever the same size and seed would give another scene."""
@@ -68,25 +69,47 @@ def write_sample(folder: str | os.PathLike[str], *, size: int, seed: int) -> dic
     place.mkdir(parents=True, exist_ok=True)
     paths = {name: place / f"{name}.tif" for name in FILES}
     line = flight_line(size=size, seed=seed)
-    with rasterio.Env(GDAL_PAM_ENABLED="NO"), ExitStack() as stack:
-        files = {name: stack.enter_context(_create(paths[name], name, line)) for name in FILES}
-        _describe(files)
-        for window in line.blocks():
-            _write(files, make_block(line, window))
+    grid = {"width": size, "height": size, "transform": ground(seed)}
+    write_layers(paths, (make_block(line, window) for window in line.blocks()), grid=grid)
     return paths
 
 
-def _create(path: Path, name: str, line: FlightLine) -> Any:  # noqa: ANN401  # rasterio has no types
+def write_layers(paths: dict[str, Path], blocks: Iterable[Block], *, grid: dict[str, Any]) -> None:
+    """Write blocks as GeoTIFFs.
+
+    Parameters
+    ----------
+    paths : dict
+        File by layer; any of ``FILES``.
+    blocks : iterable of Block
+        The whole line, block by block.
+    grid : dict
+        ``width`` and ``height`` in px, and ``transform`` to EPSG:3067.
+    """
+    with rasterio.Env(GDAL_PAM_ENABLED="NO"), ExitStack() as stack:
+        files = {
+            name: stack.enter_context(_create(path, name, grid)) for name, path in paths.items()
+        }
+        for name, file in files.items():
+            _describe(name, file)
+        for block in blocks:
+            _write(files, block)
+
+
+def ground(seed: int) -> Affine:
+    """Return the transform of a forest's pixels, north up, to EPSG:3067."""
+    corner = (_ORIGIN[0] + 10_000.0 * (seed % 10), _ORIGIN[1])
+    return Affine.translation(*corner) @ Affine.scale(PIXEL_M, -PIXEL_M)
+
+
+def _create(path: Path, name: str, grid: dict[str, Any]) -> Any:  # noqa: ANN401  # rasterio has no types
     path.unlink(missing_ok=True)
-    corner = (_ORIGIN[0] + 10_000.0 * (line.seed % 10), _ORIGIN[1])
     return rasterio.open(
         path,
         "w",
         driver="GTiff",
-        width=line.size,
-        height=line.size,
         crs="EPSG:3067",
-        transform=Affine.translation(*corner) @ Affine.scale(PIXEL_M, -PIXEL_M),
+        **grid,
         tiled=True,
         blockxsize=_TILE,
         blockysize=_TILE,
@@ -98,20 +121,23 @@ def _create(path: Path, name: str, line: FlightLine) -> Any:  # noqa: ANN401  # 
     )
 
 
-def _describe(files: dict[str, Any]) -> None:
-    scene = files["scene"]
-    scene.update_tags(generator=f"hsimap synthetic {GENERATOR_VERSION}", scale_factor=SCALE)
-    scene.scales = (SCALE,) * N_BANDS
-    scene.descriptions = tuple(f"{nm:.2f} nm" for nm in WAVELENGTH_NM)
-    for band, nm in enumerate(WAVELENGTH_NM, start=1):
-        scene.update_tags(
-            band, wavelength=f"{nm:.3f}", wavelength_units="nm", fwhm=f"{FWHM_NM:.2f}"
-        )
-    files["classes"].descriptions = CLASS_TASKS
-    files["variables"].descriptions = VALUE_TASKS
-    files["variables"].units = tuple(TASKS[name]["unit"] for name in VALUE_TASKS)
-    files["stand_id"].descriptions = ("stand_id",)
-    files["split"].descriptions = ("split",)
+def _describe(name: str, file: Any) -> None:  # noqa: ANN401  # rasterio has no types
+    match name:
+        case "scene":
+            file.update_tags(generator=f"hsimap synthetic {GENERATOR_VERSION}", scale_factor=SCALE)
+            file.scales = (SCALE,) * N_BANDS
+            file.descriptions = tuple(f"{nm:.2f} nm" for nm in WAVELENGTH_NM)
+            for band, nm in enumerate(WAVELENGTH_NM, start=1):
+                file.update_tags(
+                    band, wavelength=f"{nm:.3f}", wavelength_units="nm", fwhm=f"{FWHM_NM:.2f}"
+                )
+        case "classes":
+            file.descriptions = CLASS_TASKS
+        case "variables":
+            file.descriptions = VALUE_TASKS
+            file.units = tuple(TASKS[task]["unit"] for task in VALUE_TASKS)
+        case _:
+            file.descriptions = (name,)
 
 
 def _write(files: dict[str, Any], block: Block) -> None:
@@ -124,5 +150,5 @@ def _write(files: dict[str, Any], block: Block) -> None:
         "stand_id": block.stand_id[None],
         "split": block.split[None],
     }
-    for name, values in layers.items():
-        files[name].write(values, window=place)
+    for name, file in files.items():
+        file.write(layers[name], window=place)

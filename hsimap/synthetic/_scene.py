@@ -34,7 +34,8 @@ BLOCK_ROWS: Final = 128
 BLOCK_COLS: Final = 1024
 BORDER_PX: Final = 3
 """Pixels this near another stand, or the edge of the line, carry no label."""
-_AROUND: Final = int(np.ceil(MAX_SHADOW_M / PIXEL_M)) + MAX_RADIUS_PX + 2
+AROUND_PX: Final = int(np.ceil(MAX_SHADOW_M / PIXEL_M)) + MAX_RADIUS_PX + 2
+"""Pixels around a window whose trees may shade it or reach into it."""
 _SHARES: Final = (0.6, 0.8)
 
 
@@ -85,31 +86,38 @@ def flight_line(*, size: int, seed: int) -> FlightLine:
 def make_block(line: FlightLine, window: Window) -> Block:
     """Simulate a window of a flight line (px)."""
     wide = Window(
-        row=window.row - _AROUND,
-        col=window.col - _AROUND,
-        height=window.height + 2 * _AROUND,
-        width=window.width + 2 * _AROUND,
+        row=window.row - AROUND_PX,
+        col=window.col - AROUND_PX,
+        height=window.height + 2 * AROUND_PX,
+        width=window.width + 2 * AROUND_PX,
     )
     rows, cols = _centres(wide)
     stand_map = line.layout.at(rows, cols)
-    inner = (slice(_AROUND, _AROUND + window.height), slice(_AROUND, _AROUND + window.width))
-    weights = blur(_weights(line, wide, stand_map))[(slice(None), *inner)]
+    inner = (
+        slice(AROUND_PX, AROUND_PX + window.height),
+        slice(AROUND_PX, AROUND_PX + window.width),
+    )
+    weights = blur(component_weights(line, wide, stand_map))[(slice(None), *inner)]
     image = digitise(
         _reflectance(line, weights, stand_map[inner], window=window), seed=line.seed, window=window
     )
     inside = in_line(rows, cols, line=line)
-    labelled = _labelled(stand_map, inside)[inner]
+    labelled = labelled_pixels(stand_map, inside)[inner]
     stand, inside = stand_map[inner], inside[inner]
     image[~inside] = NODATA
-    fold = 1 + np.searchsorted(_SHARES, uniform(line.seed, 91, stand))
     return Block(
         window=window,
         image=image,
         classes=np.where(labelled, line.stands.classes()[:, stand], np.uint8(0)),
         variables=np.where(labelled, line.stands.values()[:, stand], np.float32(np.nan)),
         stand_id=np.where(inside, stand + 1, 0).astype(np.int32),
-        split=np.where(inside, fold, 0).astype(np.uint8),
+        split=np.where(inside, folds_of(line, stand), 0).astype(np.uint8),
     )
+
+
+def folds_of(line: FlightLine, stand: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Return the fold of stands: 1 train, 2 validation, 3 test."""
+    return 1 + np.searchsorted(_SHARES, uniform(line.seed, 91, stand))
 
 
 def in_line(
@@ -126,7 +134,20 @@ def in_line(
     return inside & (rows > 0) & (rows < line.size) & (cols > 0) & (cols < line.size)
 
 
-def _weights(line: FlightLine, window: Window, stand_map: NDArray[np.int32]) -> NDArray[np.float32]:
+def component_weights(
+    line: FlightLine, window: Window, stand_map: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Return the share of every component in every pixel, ``(component, y, x)``, before the lens.
+
+    Parameters
+    ----------
+    line : FlightLine
+        The forest and its sun.
+    window : Window
+        In px of the forest.
+    stand_map : ndarray
+        ``(y, x) int32``: stand index of every pixel of the window.
+    """
     trees = trees_of(line.layout, line.stands, window=window, stand_map=stand_map)
     table = np.stack(
         [
@@ -152,24 +173,48 @@ def _reflectance(
     window: Window,
 ) -> NDArray[np.float32]:
     """Mix the spectra of each stand and let the light of the line fall on it: ``(y, x, band)``."""
+    light = irradiance(window, size=line.size, seed=line.seed)
+    return mix(line, weights * light, stand_map, seed=line.seed)
+
+
+def mix(
+    line: FlightLine, weights: NDArray[np.float32], stand_map: NDArray[np.int32], *, seed: int
+) -> NDArray[np.float32]:
+    """Mix the spectra of each stand, as the sensor of a flight sees them.
+
+    Parameters
+    ----------
+    line : FlightLine
+        The forest.
+    weights : ndarray
+        ``(component, y, x) float32``, light included.
+    stand_map : ndarray
+        ``(y, x) int32``: stand index.
+    seed : int
+        Of the flight: haze and what atmospheric correction left.
+
+    Returns
+    -------
+    ndarray
+        ``(y, x, band) float32`` reflectance.
+    """
     present, index = np.unique(stand_map, return_inverse=True)
     spectra = stand_spectra(line.stands, present.astype(np.int64), line.seed)
-    spectra = (spectra * residual_gain(line.seed)).astype(np.float32)
-    light = irradiance(window, size=line.size, seed=line.seed)
-    mixed = (weights * light).reshape(len(weights), -1).T
+    spectra = (spectra * residual_gain(seed)).astype(np.float32)
+    mixed = weights.reshape(len(weights), -1).T
     order = np.argsort(index.ravel(), kind="stable")
     ends = np.bincount(index.ravel()).cumsum()
     image = np.empty((mixed.shape[0], N_BANDS), dtype=np.float32)
-    air = haze(line.seed).astype(np.float32)
+    air = haze(seed).astype(np.float32)
     for k, pixels in enumerate(np.split(order, ends[:-1])):
         total = np.zeros((pixels.size, N_BANDS), dtype=np.float32)
         for share, spectrum in zip(mixed[pixels].T, spectra[k], strict=True):
             total += share[:, None] * spectrum  # no BLAS: its bits change with threads
         image[pixels] = total + air
-    return image.reshape(window.height, window.width, N_BANDS)
+    return image.reshape(*stand_map.shape, N_BANDS)
 
 
-def _labelled(stand_map: NDArray[np.int32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def labelled_pixels(stand_map: NDArray[np.int32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the pixels whose neighbourhood lies in one stand and in the line."""
     side = 2 * BORDER_PX + 1
     one = maximum_filter(stand_map, side) == minimum_filter(stand_map, side)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hsimap.training._balancing import FixedBalance, UncertaintyBalance
 from hsimap.training._batches import Batch, load_batch
+from hsimap.training._check import check_recipe
 from hsimap.training._finish import git_commit, result_of, score_test
 from hsimap.training._folds import FoldView, LabelledScene
 from hsimap.training._losses import absolute_error, cross_entropy
@@ -19,6 +20,7 @@ __all__ = [
     "RecipeScenes",
     "UncertaintyBalance",
     "absolute_error",
+    "check_recipe",
     "cross_entropy",
     "git_commit",
     "load_batch",
