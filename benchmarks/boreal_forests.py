@@ -1,14 +1,17 @@
-"""Two random forests on the synthetic forest scenes: the rivals of the shipped demo model.
+"""Two random forests on the synthetic forest scenes: the rivals of the networks.
 
     python benchmarks/boreal_forests.py [--recipe pipelines/boreal_demo.yaml] [--scene sample_data]
+    python benchmarks/boreal_forests.py --recipe pipelines/boreal_campaign.yaml --fold test
 
-Both train on the pixels of the training fold of the recipe's scenes and are scored on every
-labelled pixel of a scene whose seed the recipe does not have:
+Both train on the pixels of the training fold of the recipe's scenes. They are scored on every
+labelled pixel of a scene whose seed the recipe does not have, or on a fold of the recipe's own
+scenes, whose stands are not in the training fold:
 
 * ``pixel``: the 20 first principal components of each pixel;
 * ``spatial``: the same with their means over 5x5 and 15x15 pixels (valid ones only) added.
 
-``trivial`` predicts the most frequent class, or the mean, of the training pixels. Prints JSON.
+``trivial`` predicts the most frequent class, or the mean, of the training pixels. Prints JSON;
+``--record FILE`` also appends a line of results a model, as ``hsimap train --record`` does.
 """
 
 from __future__ import annotations
@@ -18,18 +21,19 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
 from scipy.ndimage import uniform_filter
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.metrics import balanced_accuracy_score, r2_score
 
-from hsimap.labels import TRAIN
+from hsimap.evaluation import append_result, score_task, square_blocks
+from hsimap.labels import TEST, TRAIN, VALIDATION
 from hsimap.recipes import load_recipe, scene_files
-from hsimap.tasks import Kind
+from hsimap.tasks import Kind, encode_classes
+from hsimap.training import git_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +47,9 @@ WINDOWS = (5, 15)
 TREES = 80
 PIXELS = 24_000
 """Training pixels of all scenes together."""
+BLOCK = 38
+"""Side in pixels of the squares that standard errors are resampled over: about a stand."""
+FOLDS = {"scene": None, "test": TEST, "validation": VALIDATION}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +71,11 @@ class Place:
             values = file.read(file.descriptions.index(task.name) + 1).astype(np.float32)
         return np.where(values == 0, np.nan, values) if name == "classes" else values
 
-    def train_pixels(self) -> NDArray[np.bool_]:
-        """Return ``(y, x)``: whether a pixel belongs to a stand of the training fold."""
+    def pixels(self, fold: int | None) -> NDArray[np.bool_]:
+        """Return ``(y, x)``: whether a pixel belongs to a stand of a fold; None = any."""
         with rasterio.open(self.folder / "split.tif") as file:
-            return file.read(1) == TRAIN
+            folds = file.read(1)
+            return folds > 0 if fold is None else folds == fold
 
 
 def features(
@@ -88,7 +96,7 @@ def fit_components(places: Sequence[Place], rng: np.random.Generator) -> PCA:
     rows = []
     for place in places:
         values, valid = place.image()
-        pixels = values[valid & place.train_pixels()]
+        pixels = values[valid & place.pixels(TRAIN)]
         rows.append(rng.choice(pixels, min(6000, len(pixels)), replace=False))
     return PCA(COMPONENTS, random_state=0).fit(np.concatenate(rows))
 
@@ -108,7 +116,7 @@ def training_set(
     for place in places:
         values, valid = place.image()
         maps = np.stack([place.target(task) for task in tasks], axis=-1)
-        usable = valid & place.train_pixels() & np.isfinite(maps).all(axis=-1)
+        usable = valid & place.pixels(TRAIN) & np.isfinite(maps).all(axis=-1)
         chosen = rng.choice(
             np.flatnonzero(usable), min(PIXELS // len(places), int(usable.sum())), replace=False
         )
@@ -116,18 +124,6 @@ def training_set(
         inputs.append(table.reshape(-1, table.shape[-1])[chosen])
         targets.append(maps.reshape(-1, len(tasks))[chosen])
     return np.concatenate(inputs), np.concatenate(targets)
-
-
-def score(task: Task, target: NDArray[np.float32], found: NDArray[np.float32]) -> dict[str, float]:
-    """Return the scores of one task."""
-    if task.kind is Kind.CATEGORICAL:
-        overall = float((target == found).mean())
-        return {
-            "overall_accuracy": overall,
-            "balanced_accuracy": float(balanced_accuracy_score(target, found)),
-        }
-    rmse = float(np.sqrt(np.mean((target - found) ** 2)))
-    return {"r2": float(r2_score(target, found)), "rmse": rmse}
 
 
 def trivial(task: Task, targets: NDArray[np.float32], n: int) -> NDArray[np.float32]:
@@ -142,14 +138,19 @@ def forest(
     tasks: Sequence[Task],
     train: tuple[NDArray[np.float32], NDArray[np.float32]],
     rows: NDArray[np.float32],
+    *,
+    seed: int,
 ) -> Iterator[NDArray[np.float32]]:
     """Fit and predict task by task; all continuous tasks share one forest."""
     options = {
         "n_estimators": TREES, "min_samples_leaf": 5, "max_features": "sqrt",
-        "n_jobs": 1, "random_state": 0,
+        "n_jobs": 1, "random_state": seed,
     }  # fmt: skip
     values = [k for k, task in enumerate(tasks) if task.kind is not Kind.CATEGORICAL]
-    shared = RandomForestRegressor(**options).fit(train[0], train[1][:, values]).predict(rows)
+    shared = None
+    if values:
+        model = RandomForestRegressor(**options).fit(train[0], train[1][:, values])
+        shared = model.predict(rows).reshape(len(rows), -1)
     for k, task in enumerate(tasks):
         if task.kind is not Kind.CATEGORICAL:
             yield shared[:, values.index(k)]
@@ -158,33 +159,79 @@ def forest(
             yield model.fit(train[0], train[1][:, k]).predict(rows)
 
 
-def compare(recipe_path: Path, scene: Path) -> dict[str, object]:
-    """Train both forests on a recipe's scenes and score them on a scene."""
-    recipe = load_recipe(recipe_path)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The pixels that the forests are scored on."""
+
+    rows: NDArray[np.float32]
+    """``(pixel, feature)``."""
+    truth: NDArray[np.float32]
+    """``(pixel, task)``: class codes and values."""
+    blocks: NDArray[np.int64]
+    """``(pixel,)``: block of each, for standard errors."""
+
+
+def shown(places: Sequence[Place], tasks: Sequence[Task], pca: PCA, fold: int | None) -> Shown:
+    """Return the labelled pixels of a fold, None = of all."""
+    rows, truth, blocks, offset = [], [], [], 0
+    for place in places:
+        values, valid = place.image()
+        maps = np.stack([place.target(task) for task in tasks], axis=-1)
+        use = valid & place.pixels(fold) & np.isfinite(maps).all(axis=-1)
+        rows.append(features(project(pca, values, valid), valid, WINDOWS)[use])
+        truth.append(maps[use])
+        block = square_blocks(valid.shape, size=BLOCK)
+        blocks.append(block[use] + offset)
+        offset += int(block.max()) + 1
+    return Shown(
+        rows=np.concatenate(rows), truth=np.concatenate(truth), blocks=np.concatenate(blocks)
+    )
+
+
+def score(
+    task: Task, truth: NDArray[np.float32], found: NDArray[np.float32], blocks: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Return the scores of one task."""
+    if task.kind is Kind.CATEGORICAL:
+        truth, found = (encode_classes(task, codes.astype(np.int64)) for codes in (truth, found))
+    return score_task(task, truth, found, blocks=blocks).as_dict()
+
+
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """Train both forests on a recipe's scenes and score them."""
+    recipe = load_recipe(options.recipe)
     tasks = recipe.tasks_list()
     places = [Place(folder=files.image.parent) for files in scene_files(recipe)]
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(options.seed)
     pca = fit_components(places, rng)
     train = training_set(places, tasks, pca, rng)
-    target = Place(folder=scene)
-    values, valid = target.image()
-    table = features(project(pca, values, valid), valid, WINDOWS)
-    maps = np.stack([target.target(task) for task in tasks], axis=-1)
-    use = valid & np.isfinite(maps).all(axis=-1)
-    rows, truth = table[use], maps[use]
+    fold = FOLDS[options.fold]
+    held = shown([Place(folder=options.scene)] if fold is None else places, tasks, pca, fold)
+    pixel = (train[0][:, :COMPONENTS], train[1])
     found: dict[str, Iterator[NDArray[np.float32]]] = {
-        "trivial": (trivial(t, train[1][:, k], len(rows)) for k, t in enumerate(tasks)),
-        "pixel": forest(tasks, (train[0][:, :COMPONENTS], train[1]), rows[:, :COMPONENTS]),
-        "spatial": forest(tasks, train, rows),
+        "trivial": (trivial(t, train[1][:, k], len(held.rows)) for k, t in enumerate(tasks)),
+        "pixel": forest(tasks, pixel, held.rows[:, :COMPONENTS], seed=options.seed),
+        "spatial": forest(tasks, train, held.rows, seed=options.seed),
     }
     scores = {
         name: {
-            task.name: score(task, truth[:, k], p)
+            task.name: score(task, held.truth[:, k], p, held.blocks)
             for k, (task, p) in enumerate(zip(tasks, each, strict=True))
         }
         for name, each in found.items()
     }
-    return {"recipe": recipe.name, "scene": str(scene), "pixels": len(rows), "scores": scores}
+    where = str(options.scene) if fold is None else options.fold
+    facts = {"recipe": recipe.name, "recipe_digest": recipe.digest, "seed": options.seed}
+    return {**facts, "fold": where, "pixels": len(held.rows), "scores": scores}
+
+
+def record(path: Path, result: dict[str, Any]) -> None:
+    """Append a line of results a model."""
+    facts = {key: result[key] for key in ("recipe", "recipe_digest", "seed", "fold", "seconds")}
+    facts |= {"trees": TREES, "commit": git_commit(Path(__file__).parent)}
+    for name, tasks in result["scores"].items():
+        model = name if name == "trivial" else f"{name} random forest"
+        append_result(path, {"model": model, **facts, "tasks": tasks})
 
 
 def main() -> None:
@@ -192,10 +239,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", type=Path, default=Path("pipelines/boreal_demo.yaml"))
     parser.add_argument("--scene", type=Path, default=Path("sample_data"))
-    arguments = parser.parse_args()
+    parser.add_argument("--fold", choices=FOLDS, default="scene")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record", type=Path)
+    options = parser.parse_args()
     start = time.perf_counter()
-    result = compare(arguments.recipe, arguments.scene)
-    print(json.dumps(result | {"seconds": round(time.perf_counter() - start, 1)}, indent=1))
+    result = compare(options)
+    result["seconds"] = round(time.perf_counter() - start, 1)
+    print(json.dumps(result, indent=1))
+    if options.record is not None:
+        record(options.record, result)
 
 
 if __name__ == "__main__":

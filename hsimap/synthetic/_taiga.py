@@ -120,7 +120,7 @@ def write_taiga(folder: str | os.PathLike[str], *, size: int, seed: int) -> dict
     image.create(where | spectral_fields(nodata=NODATA))
     labels.create(where | _label_fields())
     stands, carries = _write_image(line, image)
-    table = stored_table(line, stands)
+    table = stored_table(line, stands[carries])
     values = np.where(carries, table[:, stands], 0).astype(np.int32)
     labels.write(Window(row=0, col=0, height=size, width=size), values)
     paths = {"image": image.path, "labels": labels.path}
@@ -143,10 +143,11 @@ def _write_image(line: FlightLine, image: RawFile) -> tuple[NDArray[np.int32], N
     return stands, buffered & ~near
 
 
-def stored_table(line: FlightLine, stands: NDArray[np.int32]) -> NDArray[np.int32]:
+def stored_table(line: FlightLine, labelled: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return ``(band, stand)`` stored whole numbers of every stand.
 
-    Small visible stands are given rare values: fertility 1 and 6, and no trees.
+    The smallest stands among the labelled pixels are given rare values: fertility 1 and 6; one of
+    the smaller ones has no trees.
     """
     values = line.stands.values().astype(np.float64)
     factors = np.array([factor for _, factor, _, _ in _VALUES])[:, None]
@@ -155,7 +156,7 @@ def stored_table(line: FlightLine, stands: NDArray[np.int32]) -> NDArray[np.int3
     table = np.concatenate(
         [line.stands.classes().astype(np.int32), stored, (index + _FIRST_ID)[None]]
     )
-    seen, counts = np.unique(stands, return_counts=True)
+    seen, counts = np.unique(labelled, return_counts=True)
     smallest = seen[np.argsort(counts, kind="stable")]
     for code, near in ((1, 2), (6, 5)):
         alike = [stand for stand in smallest if table[0, stand] == near] or list(smallest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def _labels(task: Task, scenes: Sequence[LabelledScene]) -> Iterator[str]:
     yield f"{task.name}: labelled px {counts}{_summary(task, found['training'])}"
 
 
-def _summary(task: Task, values: NDArray[np.generic]) -> str:
+def _summary(task: Task, values: NDArray[Any]) -> str:
     """Return the shares of the classes, or the spread of the values."""
     if not len(values):
         return "; nothing to train on"
@@ -122,9 +122,9 @@ def _summary(task: Task, values: NDArray[np.generic]) -> str:
     return f"{text}; {above:.1f} % reach the range's end {task.range[1]:g}"
 
 
-def _values(task: Task, scenes: Sequence[LabelledScene], fold: int) -> NDArray[np.generic]:
+def _values(task: Task, scenes: Sequence[LabelledScene], fold: int) -> NDArray[Any]:
     """Return the labels of a fold in all scenes."""
-    found: list[NDArray[np.generic]] = []
+    found: list[NDArray[Any]] = []
     for scene in scenes:
         view = scene.view(fold)
         height, width = view.shape

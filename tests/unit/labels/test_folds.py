@@ -18,11 +18,15 @@ from hsimap.labels import (
     TRAIN,
     VALIDATION,
     BlockSplit,
+    CellSplit,
     SplitSpec,
     StandSplit,
+    StandTable,
     block_folds,
+    cell_folds,
     open_folds,
     stand_folds,
+    table_folds,
 )
 
 FOLDS = (TRAIN, VALIDATION, TEST)
@@ -188,3 +192,100 @@ def test_wrong_splits(data, words):
 def test_a_split_is_frozen():
     with pytest.raises(ValidationError):
         SplitSpec(raster="a").context = "mask"
+
+
+# --- stands from a table --------------------------------------------------------------------------
+
+TABLE = """standid,basalarea,set
+7,1.5,training
+9,2.5,holdout
+12,0.5,training
+13,9.9,unused
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    (tmp_path / "stands.csv").write_text(TABLE, encoding="utf-8-sig")
+    return StandTable(file="stands.csv", test="holdout")
+
+
+def test_a_table_gives_the_folds_of_stands(table, tmp_path):
+    stands = np.array([[0, 7, 9, 12], [13, 8, 7, 99]], np.int32)
+    folds = table_folds(stands, table, root=tmp_path)
+    assert folds.tolist() == [[NO_FOLD, TRAIN, TEST, TRAIN], [NO_FOLD, NO_FOLD, TRAIN, NO_FOLD]]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"file": "none.csv"}, ["none.csv", "does not exist"]),
+        ({"id": "stand"}, ["no column 'stand'", "standid, basalarea, set"]),
+        ({"fold": "fold"}, ["no column 'fold'"]),
+        ({"train": "Training", "test": "Test"}, ["'Training'", "'Test'", "column 'set'"]),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(table, tmp_path, change, words):
+    with pytest.raises(UsageError) as caught:
+        table_folds(np.ones((2, 2), np.int32), table.model_copy(update=change), root=tmp_path)
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("line", "word"), [("x1,0,training", "'x1'"), ("7,0,holdout", "two folds")]
+)
+def test_tables_that_contradict_themselves_are_refused(table, tmp_path, line, word):
+    with (tmp_path / "stands.csv").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(InputError, match=word):
+        table_folds(np.ones((2, 2), np.int32), table, root=tmp_path)
+
+
+# --- whole cells ----------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(1, 30), st.integers(1, 30), st.integers(1, 7), st.floats(0, 0.9), st.integers(0, 9)
+)
+def test_cells_lie_in_one_fold_as_a_whole(height, width, size, validation, seed):
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 4, (-(-height // 6), -(-width // 6)))
+    folds = coarse.repeat(6, axis=0).repeat(6, axis=1)[:height, :width].astype(np.uint8)
+    split = CellSplit(size=size, validation=validation, seed=seed)
+    kept = cell_folds(folds, split)
+    seen = np.zeros(folds.shape, dtype=bool)
+    training = moved = 0
+    for row in range(0, height - size + 1, size):
+        for col in range(0, width - size + 1, size):
+            cell = (slice(row, row + size), slice(col, col + size))
+            seen[cell] = True
+            before, after = np.unique(folds[cell]), np.unique(kept[cell])
+            assert len(after) == 1
+            if len(before) > 1:
+                assert after[0] == NO_FOLD
+            elif before[0] == TRAIN:
+                training += 1
+                moved += int(after[0] == VALIDATION)
+                assert after[0] in (TRAIN, VALIDATION)
+            else:
+                assert after[0] == before[0]
+    assert (kept[~seen] == NO_FOLD).all()
+    assert moved == round(validation * training)
+
+
+def test_pixels_that_lack_a_required_label_are_in_no_fold(grid, tmp_path, write):
+    stands = np.ones((grid.height, grid.width), np.int32)
+    stands[:, 9:] = 2
+    (tmp_path / "t.csv").write_text("standid,set\n1,training\n2,test\n")
+    spec = {"stands": {"table": {"file": "t.csv"}}, "require": ["a"], "cells": {"size": 3}}
+    labelled = np.ones(stands.shape, dtype=bool)
+    labelled[4, 4] = False
+    folds = open_folds(
+        validate(SplitSpec, spec, source="s"),
+        grid=grid, root=tmp_path, stands=stands, labelled=labelled,
+    )  # fmt: skip
+    assert (folds[3:6, 3:6] == NO_FOLD).all()
+    assert (folds[:3, :9] == TRAIN).all()
+    assert (folds[:21, 9:15] == TEST).all()
+    assert (folds[:, 15:] == NO_FOLD).all()
+    assert (folds[21:] == NO_FOLD).all()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hsimap.errors import InputError, UsageError
 from hsimap.geometry import Grid, Window
-from hsimap.labels import RasterLabels, StandRaster, open_labels, read_stands
+from hsimap.labels import RasterLabels, StandRaster, count_codes, open_labels, read_stands
 from hsimap.tasks import task_from_mapping
 
 CRS = rasterio.crs.CRS.from_epsg(32633)
@@ -372,3 +372,75 @@ def test_a_stand_id_that_is_none(grid, write, tmp_path, bad, dtype):
     stored[5, 5] = bad
     with pytest.raises(InputError, match="stand id"):
         read_stands(StandRaster(raster=write("s.tif", stored)), grid=grid, root=tmp_path)
+
+
+# --- what a spec leaves out or clips --------------------------------------------------------------
+
+
+def test_ignored_codes_are_no_label(grid, write, tmp_path):
+    stored = codes(grid, (0, 2, 4, 6, 7))
+    name = write("a.tif", stored)
+    with pytest.raises(InputError, match=r"\[6, 7\]"):
+        open_labels(COVER, RasterLabels(raster=name), grid=grid, root=tmp_path)
+    with pytest.raises(InputError, match=r"\[7\]"):
+        open_labels(COVER, RasterLabels(raster=name, ignore=6), grid=grid, root=tmp_path)
+    spec = RasterLabels(raster=name, ignore=(6, 7))
+    found = open_labels(COVER, spec, grid=grid, root=tmp_path).read(WHOLE)
+    assert np.array_equal(found, np.select([stored == 4, stored == 2], [0, 1], -1))
+
+
+def test_values_are_clipped_to_the_range_where_asked(grid, write, tmp_path):
+    stored = (100 * heights(grid)).astype(np.int32) - 500
+    stored[0, 0], stored[1, 1] = 3001, 0
+    name = write("a.tif", stored)
+    spec = RasterLabels(raster=name, scale=0.01, nodata=0, clip=True)
+    labels = open_labels(HEIGHT, spec, grid=grid, root=tmp_path)
+    found = labels.read(WHOLE)
+    wanted = np.where(stored == 0, np.nan, (stored / 100).clip(0, 30))
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert found[0, 0] == 30
+    assert labels.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("task", "spec", "word"),
+    [
+        (COVER, {"clip": True}, "clip"),
+        (COVER, {"scale": 2.0}, "scale"),
+        (HEIGHT, {"ignore": 3}, "ignore"),
+    ],
+)
+def test_settings_of_the_other_kind_of_task_are_refused(grid, write, tmp_path, task, spec, word):
+    name = write("a.tif", codes(grid))
+    with pytest.raises(UsageError, match=word):
+        open_labels(task, RasterLabels(raster=name, **spec), grid=grid, root=tmp_path)
+
+
+def test_a_clip_needs_a_range(grid, write, tmp_path):
+    task = task_from_mapping("height", {"kind": "continuous"})
+    spec = RasterLabels(raster=write("a.tif", heights(grid)), clip=True)
+    with pytest.raises(UsageError, match="clip needs the task's range"):
+        open_labels(task, spec, grid=grid, root=tmp_path)
+
+
+def test_excluded_stands_are_none(grid, write, tmp_path):
+    stored = codes(grid, (0, 1, 24127621, 65000), np.int32)
+    (tmp_path / "bad.csv").write_text("standid\n24127621\n\n77\n")
+    spec = StandRaster(raster=write("s.tif", stored), exclude="bad.csv")
+    found = read_stands(spec, grid=grid, root=tmp_path)
+    assert np.array_equal(found, np.where(stored == 24127621, 0, stored))
+
+
+@pytest.mark.parametrize(("text", "word"), [(None, "does not exist"), ("standid\n", "no id")])
+def test_a_list_of_stands_must_hold_ids(grid, write, tmp_path, text, word):
+    if text is not None:
+        (tmp_path / "bad.csv").write_text(text)
+    spec = StandRaster(raster=write("s.tif", codes(grid, (0, 1), np.int32)), exclude="bad.csv")
+    with pytest.raises(UsageError, match=word):
+        read_stands(spec, grid=grid, root=tmp_path)
+
+
+def test_codes_are_counted(grid, write, tmp_path):
+    stored = codes(grid, (0, 2, 4, 6), np.int16)
+    counts = count_codes(tmp_path / write("a.tif", stored), 1)
+    assert counts == {code: int((stored == code).sum()) for code in (0, 2, 4, 6)}
