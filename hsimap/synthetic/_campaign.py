@@ -149,7 +149,7 @@ def make_campaign_block(line: CampaignLine, window: Window) -> Block:
     inside = _inside(line, wide, rows, cols)
     labelled = labelled_pixels(stand_map, inside)[inner]
     stand, inside = stand_map[inner], inside[inner]
-    weights = _sampled_weights(line, rows[inner], cols[inner]) * _light(line, window)
+    weights = _sampled_weights(line, rows[inner], cols[inner]) * brightness(line, window)
     reflectance = mix(line.forest, weights, stand, seed=line.seed)
     image = digitise(reflectance, seed=line.seed, window=window)
     image[~inside] = NODATA
@@ -252,7 +252,7 @@ def sun_from_the_side(line: CampaignLine, sun: Sun) -> float:
     return float(np.sin(sun.azimuth - line.heading))
 
 
-def _light(line: CampaignLine, window: Window) -> NDArray[np.float32]:
+def brightness(line: CampaignLine, window: Window) -> NDArray[np.float32]:
     """Return brightness over the line, ``(y, x)``.
 
     A gain of the flight, thin cloud along it, and anisotropy across it: the forest is brighter on

@@ -1,5 +1,7 @@
 """Several lines over one forest: the same ground, other pixels, light and noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
@@ -9,7 +11,7 @@ from hsimap.errors import UsageError
 from hsimap.geometry import Window
 from hsimap.scenes import open_scene
 from hsimap.synthetic import TRUTH, flight_line, make_campaign_block, plan_campaign, write_campaign
-from hsimap.synthetic._campaign import CampaignLine, sun_from_the_side
+from hsimap.synthetic._campaign import CampaignLine, brightness, sun_from_the_side
 
 SIZE, LINES = 150, 4
 
@@ -96,20 +98,30 @@ def test_raw_files_hold_the_same_pixels(campaign, tmp_path):
 
 
 def test_the_sun_brightens_the_side_away_from_it():
-    """Mean brightness across the line rises from the sunny side, on average over its length."""
+    """Lines are flown to and fro: brightness across rises now to one side, now to the other."""
     tilts = []
-    for line in plan_campaign(size=180, seed=8, lines=3):
-        block = make_campaign_block(line, Window(row=0, col=0, height=180, width=line.width))
-        image = block.image[..., 90].astype(float)
-        inside = block.stand_id > 0
-        seen = inside.any(axis=0)
-        profile = (image * inside).sum(axis=0)[seen] / inside.sum(axis=0)[seen]
-        across = np.flatnonzero(seen) / line.width - 0.5
-        slope = np.polyfit(across, profile / profile.mean(), 1)[0]
+    for line in plan_campaign(size=64, seed=8, lines=7):
+        light = brightness(line, Window(row=0, col=0, height=64, width=line.width))
+        across = np.arange(line.width) / line.width - 0.5
+        slope = np.polyfit(across, light.mean(axis=0), 1)[0]
         tilts.append((sun_from_the_side(line, line.forest.sun), slope))
     sides, slopes = np.array(tilts).T
-    assert sides.min() < -0.1 < 0.1 < sides.max()  # flown to and fro
-    assert slopes[sides.argmin()] > slopes[sides.argmax()] + 0.1
+    assert sides.min() < -0.1 < 0.1 < sides.max()
+    assert np.corrcoef(sides, slopes)[0, 1] < -0.9
+
+
+def test_light_reaches_the_image():
+    """The same window under another gain: reflectance follows, labels stay."""
+    line = plan_campaign(size=64, seed=8, lines=2)[0]
+    other = replace(line, seed=line.seed + 1)
+    window = Window(row=10, col=4, height=30, width=40)
+    one, two = (make_campaign_block(flight, window) for flight in (line, other))
+    gain = (brightness(other, window) / brightness(line, window)).mean()
+    seen = (one.stand_id > 0) & (two.stand_id > 0)
+    measured = two.image[seen][:, 40:110].mean() / one.image[seen][:, 40:110].mean()
+    assert abs(gain - 1) > 0.02
+    assert measured == pytest.approx(gain, abs=0.02)
+    np.testing.assert_array_equal(one.stand_id[seen], two.stand_id[seen])
 
 
 def test_a_line_does_not_depend_on_its_blocks():
