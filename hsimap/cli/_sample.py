@@ -50,7 +50,7 @@ def run(
         Format, typer.Option("--format", help="Format of a campaign's scenes.")
     ] = Format.GEOTIFF,
 ) -> None:
-    """Write a simulated boreal flight line with labels, or a campaign of them.
+    """Write simulated boreal flight lines with labels.
 
     Beside a scene: class maps, variables, stand numbers and a split, all on its grid.
     """

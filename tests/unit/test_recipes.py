@@ -347,7 +347,7 @@ def test_recipes_are_listed_with_a_line_each(tmp_path):
     (tmp_path / "p" / "other.yaml").write_text("a: 1\n", encoding="utf-8")
     listed = list_recipes(tmp_path)
     names = [path.stem for path, _, _ in listed]
-    assert names == sorted([*REAL, "boreal_demo", "broken"])
+    assert names == sorted([*REAL, "boreal_campaign", "boreal_demo", "broken", "taiga"])
     for path, name, line in listed:
         assert line
         assert "\n" not in line
