@@ -149,7 +149,7 @@ def make_campaign_block(line: CampaignLine, window: Window) -> Block:
     inside = _inside(line, wide, rows, cols)
     labelled = labelled_pixels(stand_map, inside)[inner]
     stand, inside = stand_map[inner], inside[inner]
-    weights = _sampled_weights(line, rows[inner], cols[inner]) * brightness(line, window)
+    weights = sampled_weights(line, rows[inner], cols[inner]) * brightness(line, window)
     reflectance = mix(line.forest, weights, stand, seed=line.seed)
     image = digitise(reflectance, seed=line.seed, window=window)
     image[~inside] = NODATA
@@ -228,7 +228,7 @@ def _inside(
     return seen
 
 
-def _sampled_weights(
+def sampled_weights(
     line: CampaignLine, rows: NDArray[np.float64], cols: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """Return the weights of the components at points of the forest, ``(component, y, x)``."""

@@ -109,6 +109,18 @@ def test_the_folds_are_whole_cells_of_listed_good_stands(recipe, folder, stored)
     assert cells[VALIDATION] == round(0.1 * sum(cells.values()))
 
 
+def test_pixels_without_trees_or_of_rare_classes_are_in_no_fold(folder, stored):
+    recipe = load_recipe(RECIPE, overrides=["scenes.0.split.cells.size=1"], data=folder)
+    with open_recipe(recipe) as opened:
+        folds = opened.scenes[0].folds
+    bare, rare = stored[..., 11] == 0, np.isin(stored[..., 0], (1, 6))
+    named = stored[..., 13] > 0
+    assert (named & bare).any()
+    assert rare.any()
+    assert not folds[bare | rare].any()
+    assert (folds[named] > 0).mean() > 0.5
+
+
 def test_labels_are_in_physical_units_and_clipped(recipe, stored):
     with open_recipe(recipe) as opened:
         (scene,) = opened.scenes

@@ -11,7 +11,13 @@ from hsimap.errors import UsageError
 from hsimap.geometry import Window
 from hsimap.scenes import open_scene
 from hsimap.synthetic import TRUTH, flight_line, make_campaign_block, plan_campaign, write_campaign
-from hsimap.synthetic._campaign import CampaignLine, brightness, sun_from_the_side
+from hsimap.synthetic._campaign import (
+    CampaignLine,
+    brightness,
+    sampled_weights,
+    sun_from_the_side,
+)
+from hsimap.synthetic._scene import component_weights
 
 SIZE, LINES = 150, 4
 
@@ -108,6 +114,20 @@ def test_the_sun_brightens_the_side_away_from_it():
     sides, slopes = np.array(tilts).T
     assert sides.min() < -0.1 < 0.1 < sides.max()
     assert np.corrcoef(sides, slopes)[0, 1] < -0.9
+
+
+def test_a_line_sees_the_canopy_where_it_stands():
+    """At the centres of the forest's pixels the weights are the forest's, between them the mean."""
+    line = plan_campaign(size=64, seed=8, lines=2)[1]
+    box = Window(row=10, col=20, height=14, width=9)
+    rows, cols = np.mgrid[10:24, 20:29] + 0.5
+    wide = Window(row=-50, col=-40, height=150, width=150)
+    y, x = np.meshgrid(np.arange(-50, 100) + 0.5, np.arange(-40, 110) + 0.5, indexing="ij")
+    forest = component_weights(line.forest, wide, line.forest.layout.at(y, x))
+    wanted = forest[:, 60 : 60 + box.height, 60 : 60 + box.width]
+    np.testing.assert_allclose(sampled_weights(line, rows, cols), wanted, atol=1e-5)
+    between = sampled_weights(line, rows[:-1] + 0.5, cols[:-1])
+    np.testing.assert_allclose(between, (wanted[:, 1:] + wanted[:, :-1]) / 2, atol=1e-5)
 
 
 def test_light_reaches_the_image():

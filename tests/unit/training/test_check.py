@@ -54,6 +54,7 @@ def test_a_campaign_is_a_scene_a_line(tmp_path, monkeypatch):
     named = [line for line in lines if line.startswith("campaign4_72_2/line_")]
     assert [line.split(":")[0][-2:] for line in named] == ["01", "02", "03", "04"]
     assert all(" stands" in line for line in named)
+    assert len({line.split(": ", 1)[1] for line in named}) == 4  # each its own pixels
     (basal,) = (line for line in lines if line.startswith("basal_area"))
     assert "reach the range's end 20" in basal
     (soil,) = (line for line in lines if line.startswith("soil_class"))
