@@ -22,7 +22,7 @@ hsimap inspect maps/line1 --json    what was mapped, with what"""
 
 def run(
     path: Annotated[
-        Path, typer.Argument(help="A raster, a model folder or a folder of maps.", metavar="PATH")
+        Path, typer.Argument(help="A scene, a model folder or a folder of maps.", metavar="PATH")
     ],
     as_json: Json = False,
 ) -> None:
@@ -50,12 +50,12 @@ def _facts(path: Path) -> dict[str, object]:
             "seconds": manifest["seconds"],
             "notes": manifest["notes"],
         }
-    if path.is_dir():
+    from hsimap.scenes import is_scene_folder, open_scene
+
+    if path.is_dir() and not is_scene_folder(path):
         from hsimap.bundle import Bundle
 
         return _model(Bundle.load(path))
-    from hsimap.scenes import open_scene
-
     with open_scene(path) as scene:
         return _scene(scene)
 

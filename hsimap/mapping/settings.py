@@ -35,6 +35,8 @@ little: a compressed file is decoded once, a raw one read in whole lines. The ti
 how the scene lies on the disk."""
 _PRICE_OF_ROOM: Final = 1.03
 """Most that smaller tiles, for the sake of that room, may add to the computed pixels."""
+_BLOCKED: Final = frozenset({"GeoTIFF", "Zarr", "HDF5"})
+"""Drivers whose files are decoded a block at a time."""
 _LARGEST_BLOCK: Final = 1024
 """Side in pixels; larger blocks are not kept."""
 _ACTIVATION_BYTES: Final = 4096.0
@@ -185,7 +187,7 @@ def _too_little(tiles: TilePlan, needed: int, settings: MapSettings) -> Resource
 
 def _block_to_keep(storage: Storage | None) -> int:
     """Return the rows of the file's blocks, 0 where decoding them twice costs little."""
-    if storage is None or storage.driver != "GeoTIFF" or storage.compression == "none":
+    if storage is None or storage.driver not in _BLOCKED or storage.compression == "none":
         return 0
     return storage.block[0] if max(storage.block) <= _LARGEST_BLOCK else 0
 

@@ -20,12 +20,12 @@ _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 def open_scene(
     path: str | Path, *, nodata: float | None = None, scale: float | None = None
 ) -> Scene:
-    """Open a GeoTIFF, a COG or an ENVI raster.
+    """Open a GeoTIFF, a COG, an ENVI raster or a Zarr store.
 
     Parameters
     ----------
     path : str or Path
-        The file; for ENVI the data file or its header.
+        The file; for ENVI the data file or its header; for Zarr the store or an array in it.
     nodata : float, optional
         Stored value of a missing sample, in place of what the file declares.
     scale : float, optional
@@ -46,22 +46,38 @@ def open_scene(
     path = Path(path)
     if not path.exists():
         raise UsageError(f"there is no file {os.fspath(path)!r}; check the path")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; name the raster itself")
-    with path.open("rb") as file:
-        magic = file.read(4)
-    if magic in _TIFF_MAGIC:
-        scene = open_geotiff(path)
-    elif _has_header(path):
-        scene = open_envi(path)
-    else:
-        raise InputError(
-            f"{path} is neither a GeoTIFF nor an ENVI raster with a .hdr beside it; those are the"
-            f" formats that are read"
-        )
+    scene = _folder(path) if path.is_dir() else _file(path)
     scene.nodata = scene.nodata if nodata is None else nodata
     scene.scale = scene.scale if scale is None else scale
     return scene
+
+
+def is_scene_folder(path: Path) -> bool:
+    """Whether a folder is a scene of its own: a Zarr store."""
+    from hsimap.scenes._zarr import is_zarr
+
+    return is_zarr(path)
+
+
+def _folder(path: Path) -> Scene:
+    from hsimap.scenes._zarr import is_zarr, open_zarr
+
+    if is_zarr(path):
+        return open_zarr(path)
+    raise UsageError(f"{path} is a folder and no Zarr store; name the raster itself")
+
+
+def _file(path: Path) -> Scene:
+    with path.open("rb") as file:
+        magic = file.read(8)
+    if magic[:4] in _TIFF_MAGIC:
+        return open_geotiff(path)
+    if _has_header(path):
+        return open_envi(path)
+    raise InputError(
+        f"{path} is neither a GeoTIFF nor an ENVI raster with a .hdr beside it; those are the"
+        f" formats that are read"
+    )
 
 
 def _has_header(path: Path) -> bool:

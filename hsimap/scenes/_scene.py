@@ -241,9 +241,15 @@ class Scene:
         return frozenset() if not alive.any() else frozenset(np.flatnonzero(~alive).tolist())
 
     def fingerprint(self) -> dict[str, object]:
-        """Return size, modification time and a hash of head and tail of each file."""
+        """Return size, modification time and a hash of head and tail of each file.
+
+        Of a folder: the same of its files together, and a hash of their names, sizes and times.
+        """
         prints: dict[str, object] = {}
         for path in self.files:
+            if path.is_dir():
+                prints[path.name] = _folder_print(path)
+                continue
             stat = path.stat()
             digest = hashlib.sha256()
             with path.open("rb") as file:
@@ -260,6 +266,17 @@ class Scene:
     def close(self) -> None:
         """Give the files back."""
         self._reader.close()
+
+
+def _folder_print(folder: Path) -> dict[str, object]:
+    stats = {str(p.relative_to(folder)): p.stat() for p in sorted(folder.rglob("*")) if p.is_file()}
+    listing = "".join(f"{name}\0{s.st_size}\0{s.st_mtime_ns}\n" for name, s in stats.items())
+    return {
+        "files": len(stats),
+        "size": sum(stat.st_size for stat in stats.values()),
+        "mtime_ns": max((stat.st_mtime_ns for stat in stats.values()), default=0),
+        "sha256_listing": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest(),
+    }
 
 
 def stored_value(value: float | None, dtype: np.dtype[np.generic]) -> np.generic | None:
