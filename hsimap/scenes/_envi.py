@@ -5,17 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import rasterio
-from affine import Affine
-from rasterio.errors import NotGeoreferencedWarning
 
 from hsimap.errors import InputError
-from hsimap.geometry import Grid, Window
 from hsimap.scenes._envi_header import (
     Layout,
     bands_of,
@@ -24,6 +19,7 @@ from hsimap.scenes._envi_header import (
     number_of,
     parse_header,
 )
+from hsimap.scenes._map_info import grid_of
 from hsimap.scenes._scene import Scene
 from hsimap.scenes._storage import Storage
 
@@ -32,7 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_GEOREFERENCE: Final = ("map info", "coordinate system string", "projection info")
+    from hsimap.geometry import Window
+
 _CHUNK: Final = 8 << 20
 _GAP: Final = 8 << 10
 """Bytes that the page cache gives in the time of one more system call (1 us, measured)."""
@@ -52,7 +49,7 @@ def open_envi(path: Path) -> Scene:
     bands, notes = bands_of(fields, layout.shape[0], header)
     source = _inflate(data, layout) if layout.compressed else data
     _check_size(source, layout, data)
-    grid = _grid(fields, layout)
+    grid = grid_of(fields, *layout.shape[1:])
     factor = number_of(fields, "reflectance scale factor", header)
     if grid.crs is None:
         notes.append(f"{data.name} has no CRS")
@@ -96,23 +93,6 @@ def _inflate(data: Path, layout: Layout) -> Path:
         Path(name).unlink()
         raise InputError(f"{data} is no sound gzip file: {error}") from error
     return Path(name)
-
-
-def _grid(fields: dict[str, str], layout: Layout) -> Grid:
-    """Let GDAL read the georeference off an 8 x 8 stand-in that has the header's map keys."""
-    _, height, width = layout.shape
-    kept = [f"{key} = {{{fields[key]}}}" for key in _GEOREFERENCE if key in fields]
-    if not kept:
-        return Grid(height=height, width=width, transform=Affine.identity(), crs=None)
-    text = "ENVI\nsamples = 8\nlines = 8\nbands = 1\ndata type = 1\ninterleave = bsq\n"
-    with tempfile.TemporaryDirectory(prefix="hsimap-") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        stand_in = Path(folder) / "grid.img"
-        stand_in.write_bytes(bytes(64))
-        stand_in.with_suffix(".hdr").write_text(text + "\n".join(kept) + "\n", encoding="utf-8")
-        with rasterio.open(stand_in, driver="ENVI") as file:
-            crs = file.crs.to_wkt() if file.crs else None
-            return Grid(height=height, width=width, transform=file.transform, crs=crs)
 
 
 class RawReader:

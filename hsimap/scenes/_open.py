@@ -14,6 +14,7 @@ from hsimap.scenes._geotiff import open_geotiff
 if TYPE_CHECKING:
     from hsimap.scenes._scene import Scene
 
+_HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -74,9 +75,25 @@ def _file(path: Path) -> Scene:
         return open_geotiff(path)
     if _has_header(path):
         return open_envi(path)
+    if magic == _HDF5_MAGIC:
+        return _hdf5(path)
     raise InputError(
-        f"{path} is neither a GeoTIFF nor an ENVI raster with a .hdr beside it; those are the"
-        f" formats that are read"
+        f"{path} is neither a GeoTIFF nor an ENVI raster with a .hdr beside it, nor a Zarr store"
+        f" or an HDF5 file of NEON; those are the formats that are read"
+    )
+
+
+def _hdf5(path: Path) -> Scene:
+    from hsimap.scenes._hdf5 import open_file
+    from hsimap.scenes._neon import open_neon, reflectance_group
+
+    with open_file(path) as file:
+        if reflectance_group(file) is not None:
+            return open_neon(path, file)
+        names = ", ".join(list(file)[:5])
+    raise InputError(
+        f"{path} is an HDF5 file of no known product (it holds: {names}); NEON's reflectance is"
+        f" what is read"
     )
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import numpy as np
 
+from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import xarray as xr
@@ -44,6 +45,13 @@ class PixelReader(Protocol):
         """Give files back."""
 
 
+class Layer(Protocol):
+    """A value for each pixel that comes with a scene, ``(y, x)``."""
+
+    def read(self, window: Window) -> NDArray[np.float32]:
+        """Return the values of a window inside the raster, NaN where there is none."""
+
+
 class Scene:
     """One raster with its spectral metadata.
 
@@ -65,6 +73,9 @@ class Scene:
         Everything that was read to open the scene; the first is the data file.
     notes : sequence of str
         What was guessed, a sentence each.
+    layers : mapping of str to Layer, optional
+        Angles in degrees that come with the pixels: ``view_zenith``, ``view_azimuth``,
+        ``sun_zenith``, ``sun_azimuth``.
     """
 
     def __init__(  # noqa: PLR0913  # the record that every reader fills
@@ -78,6 +89,7 @@ class Scene:
         nodata: float | None,
         files: Sequence[Path] = (),
         notes: Sequence[str] = (),
+        layers: Mapping[str, Layer] | None = None,
     ) -> None:
         self._reader = reader
         self.name = name
@@ -87,6 +99,7 @@ class Scene:
         self.nodata = nodata
         self.files = tuple(files)
         self.notes = tuple(notes)
+        self.layers = dict(layers or {})
 
     def __enter__(self) -> Self:
         return self
@@ -156,6 +169,36 @@ class Scene:
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
         """Return ``(band, y, x)`` values as stored and the file's own mask, for a window inside."""
         return self._reader.read(window, list(range(self.bands.n)) if bands is None else bands)
+
+    def read_layer(self, name: str, window: Window) -> NDArray[np.float32]:
+        """Read a window of a layer that comes with the scene.
+
+        Parameters
+        ----------
+        name : str
+            One of ``layers``.
+        window : Window
+            Which pixels; may pass the raster's edge.
+
+        Returns
+        -------
+        ndarray
+            ``(y, x)``, NaN where there is no value and outside the raster.
+
+        Raises
+        ------
+        InputError
+            If the scene comes without that layer.
+        """
+        if name not in self.layers:
+            known = ", ".join(self.layers) or "none"
+            raise InputError(f"{self.name} comes without a layer {name!r}; it has: {known}")
+        values = np.full((window.height, window.width), np.nan, np.float32)
+        inside = window.clip(height=self.grid.height, width=self.grid.width)
+        if not inside.is_empty:
+            target = inside.shift(rows=-window.row, cols=-window.col).slices
+            values[target] = self.layers[name].read(inside)
+        return values
 
     def _read_inside(
         self, window: Window, bands: list[int], out: NDArray[np.generic]
