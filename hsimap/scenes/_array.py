@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from affine import Affine
 
 from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window
+from hsimap.scenes._reference import (
+    X_NAMES,
+    Y_NAMES,
+    affine_of_centres,
+    crs_in,
+    moved,
+    placed,
+    transform_in,
+)
 from hsimap.scenes._scene import Scene
 from hsimap.scenes._storage import Storage
 from hsimap.spectra import Bands
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import xarray as xr
+    from affine import Affine
     from numpy.typing import NDArray
 
 
@@ -30,8 +39,8 @@ class ArrayReader:
     """
 
     def __init__(self, array: xr.DataArray) -> None:
-        self._data = array.data
-        self._mask = array.coords["mask"].data if "mask" in array.coords else None
+        self._variable = array.variable  # whose data are lazy, on dask or in a file
+        self._mask = array.coords["mask"].variable if "mask" in array.coords else None
         bands, height, width = array.shape
         self.shape = (bands, height, width)
         self.dtype = array.dtype.newbyteorder("=")
@@ -43,15 +52,16 @@ class ArrayReader:
         self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
         """Return ``(band, y, x)`` values and the ``mask`` coordinate, where there is one."""
-        part = self._data[:, *window.slices]
+        cut = self._variable[:, *window.slices]
         if list(bands) != list(range(self.shape[0])):
-            part = part[list(bands)]
+            cut = cut[list(bands)]
+        part = cut.data
         if out is None:
             values = np.array(part, dtype=self.dtype)
         else:
             values = out
             values[...] = part
-        mask = None if self._mask is None else np.array(self._mask[window.slices], dtype=bool)
+        mask = None if self._mask is None else np.array(self._mask[window.slices].data, dtype=bool)
         return values, mask
 
     def close(self) -> None:
@@ -64,8 +74,8 @@ def scene_from_array(array: xr.DataArray) -> Scene:
     Parameters
     ----------
     array : DataArray
-        ``(band, y, x)`` stored values. Coordinates ``wavelength`` and ``fwhm`` (nm) and ``good``
-        on the band axis, ``mask`` ``(y, x)`` (True = valid); attributes ``scale``, ``nodata``
+        ``(band, y, x)`` stored values, or any order of axes with such names. Coordinates
+        ``wavelength`` and ``fwhm`` (nm) and ``good`` on the band axis, ``mask`` ``(y, x)`` (True = valid); attributes ``scale``, ``nodata``
         (or ``_FillValue``), ``crs`` (WKT) and ``transform`` (six numbers). ``spatial_ref`` and
         evenly spaced ``x`` and ``y`` serve as well. All are optional.
 
@@ -78,7 +88,9 @@ def scene_from_array(array: xr.DataArray) -> Scene:
         raise InputError(
             f"a scene is a (band, y, x) array of numbers, got {array.dims} of {array.dtype}"
         )
-    transform, crs = _georeference(array)
+    notes: list[str] = []
+    array = _ordered(array)
+    transform, crs = _georeference(array, notes)
     _, height, width = array.shape
     bands = Bands(
         wavelength_nm=_coordinate(array, "wavelength"),
@@ -96,8 +108,20 @@ def scene_from_array(array: xr.DataArray) -> Scene:
         bands=bands,
         scale=array.attrs.get("scale"),
         nodata=None if nodata is None else float(nodata),
-        notes=() if crs else (f"{name} has no CRS",),
+        notes=notes + ([] if crs else [f"{name} has no CRS"]),
     )
+
+
+def _ordered(array: xr.DataArray) -> xr.DataArray:
+    """Return a view ``(band, y, x)`` of an array whose axes are known by their names."""
+    x = [name for name in array.dims if str(name).lower() in X_NAMES]
+    y = [name for name in array.dims if str(name).lower() in Y_NAMES]
+    if len(x) != 1 or len(y) != 1:
+        return array
+    (band,) = set(array.dims) - {x[0], y[0]}
+    names = {band: "band", y[0]: "y", x[0]: "x"}
+    turned = array.transpose(band, y[0], x[0])
+    return turned.rename({old: new for old, new in names.items() if old != new})
 
 
 def _coordinate(array: xr.DataArray, name: str) -> tuple[float, ...] | None:
@@ -106,17 +130,17 @@ def _coordinate(array: xr.DataArray, name: str) -> tuple[float, ...] | None:
     return tuple(float(value) for value in array.coords[name].values)
 
 
-def _georeference(array: xr.DataArray) -> tuple[Affine, str | None]:
-    reference: dict[str, Any] = (
-        array.coords["spatial_ref"].attrs if "spatial_ref" in array.coords else {}
-    )
-    crs = array.attrs.get("crs") or reference.get("crs_wkt") or reference.get("spatial_ref")
-    if "transform" in array.attrs:
-        return Affine(*array.attrs["transform"][:6]), crs
-    if "GeoTransform" in reference:
-        return Affine.from_gdal(*map(float, str(reference["GeoTransform"]).split())), crs
-    if "x" in array.coords and "y" in array.coords and min(array.shape[1:]) > 1:
-        x, y = array.coords["x"].values, array.coords["y"].values
-        step_x, step_y = (x[-1] - x[0]) / (len(x) - 1), (y[-1] - y[0]) / (len(y) - 1)
-        return Affine(step_x, 0, x[0] - step_x / 2, 0, step_y, y[0] - step_y / 2), crs
-    return Affine.identity(), crs
+def _georeference(array: xr.DataArray, notes: list[str]) -> tuple[Affine, str | None]:
+    """Return the place of an array, which may be a slice of the one whose attributes it has."""
+    reference = dict(array.coords["spatial_ref"].attrs) if "spatial_ref" in array.coords else {}
+    stated, crs = transform_in(array.attrs, reference), crs_in(array.attrs, reference)
+    coords = {
+        name: array.coords[name].values for name in ("x", "y", "col", "row") if name in array.coords
+    }
+    if stated is not None and {"col", "row"} <= coords.keys():
+        return moved(stated, coords["col"], coords["row"]), crs
+    one_axis = {"x", "y"} <= coords.keys() and coords["x"].ndim == coords["y"].ndim == 1
+    centres = affine_of_centres(coords["x"], coords["y"]) if one_axis else None
+    transform, found = placed(stated, centres, array.shape[1:])
+    notes += found
+    return transform, crs

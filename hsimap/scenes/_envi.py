@@ -5,19 +5,23 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from hsimap.errors import InputError
+from hsimap.scenes._envi_bands import bands_of
 from hsimap.scenes._envi_header import (
     Layout,
-    bands_of,
     find_pair,
+    is_packed,
     layout_of,
     number_of,
     parse_header,
+    remarks,
+    scale_of,
 )
 from hsimap.scenes._map_info import grid_of
 from hsimap.scenes._scene import Scene
@@ -46,19 +50,21 @@ def open_envi(path: Path) -> Scene:
     data, header = find_pair(path)
     fields = parse_header(header)
     layout = layout_of(fields, header)
+    if not layout.compressed and is_packed(data, layout):
+        layout = replace(layout, compressed=True)
     bands, notes = bands_of(fields, layout.shape[0], header)
     source = _inflate(data, layout) if layout.compressed else data
     _check_size(source, layout, data)
     grid = grid_of(fields, *layout.shape[1:])
-    factor = number_of(fields, "reflectance scale factor", header)
     if grid.crs is None:
         notes.append(f"{data.name} has no CRS")
+    notes += remarks(fields, layout, grid)
     return Scene(
         RawReader(source, layout, temporary=layout.compressed),
         name=_stem(data),
         grid=grid,
         bands=bands,
-        scale=1 / factor if factor else None,
+        scale=scale_of(fields, header),
         nodata=number_of(fields, "data ignore value", header),
         files=(data, header),
         notes=notes,

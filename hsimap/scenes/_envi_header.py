@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hsimap.errors import InputError, UsageError
-from hsimap.spectra import Bands, wavelengths_in_nm
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hsimap.geometry import Grid
 
 _LIMIT: Final = 16 << 20
 """Bytes; a header of 2000 bands with every list in full stays below 1 MiB."""
@@ -20,6 +22,16 @@ _DTYPES: Final = {
     1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8",
 }  # fmt: skip  # complex types 6 and 9 are no reflectance
 _DATA_SUFFIXES: Final = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".envi")
+_READ: Final = frozenset({
+    "samples", "lines", "bands", "header offset", "data type", "interleave", "byte order",
+    "file compression", "wavelength", "wavelength units", "fwhm", "bbl", "data ignore value",
+    "reflectance scale factor", "map info", "coordinate system string", "projection info",
+})  # fmt: skip  # a second statement of these would change the pixels or what they mean
+_GZIP: Final = b"\x1f\x8b"
+_SHORT: Final = 40
+"""Characters of a value that a message shows."""
+_COMMENT: Final = re.compile(r"^[ \t]*;[^\n]*", re.MULTILINE)
+_NEXT_FIELD: Final = re.compile(r"\n[ \t]*[A-Za-z][A-Za-z ]*=")
 _FIELD: Final = re.compile(r"^[ \t]*([^=\n{}]+?)[ \t]*=[ \t]*(\{[^}]*\}|[^\n]*)", re.MULTILINE)
 
 
@@ -53,15 +65,16 @@ def find_pair(path: Path) -> tuple[Path, Path]:
     UsageError
         If a file is missing.
     InputError
-        If the data file has two headers that differ.
+        If the data file has two headers that differ, or the header could be of two data files.
     """
     if path.suffix.lower() == ".hdr":
-        stem = path.with_suffix("")
-        for suffix in _DATA_SUFFIXES:
-            data = stem.with_name(stem.name + suffix)
-            if data.is_file():
-                return data, path
-        raise UsageError(f"{path} has no data file beside it; expected {stem} or {stem}.img")
+        found = _beside(path, [path.stem + suffix for suffix in _DATA_SUFFIXES])
+        if not found:
+            raise UsageError(f"{path} has no data file beside it; expected {path.stem}.img")
+        if len(found) > 1:
+            names = ", ".join(name.name for name in found)
+            raise InputError(f"{path} could be the header of {names}; name the data file")
+        return found[0], path
     found = headers_of(path)
     if not found:
         raise UsageError(f"{path} has no ENVI header beside it; expected {path.name}.hdr")
@@ -75,26 +88,62 @@ def find_pair(path: Path) -> tuple[Path, Path]:
 
 def headers_of(data: Path) -> list[Path]:
     """Return the headers that lie beside a data file, in any of the usual spellings."""
-    endings = (".hdr", ".HDR")
-    names = [data.with_name(data.name + ending) for ending in endings]
-    names += [data.with_suffix(ending) for ending in endings]
-    return list(dict.fromkeys(name for name in names if name.is_file()))
+    return _beside(data, [f"{data.name}.hdr", f"{data.stem}.hdr"])
+
+
+def _beside(path: Path, names: list[str]) -> list[Path]:
+    """Return the other files of a folder that have these names, in any casing."""
+    wanted = {name.lower(): place for place, name in reversed(list(enumerate(names)))}
+    found = [
+        name
+        for name in path.parent.iterdir()
+        if name.name.lower() in wanted and name.name != path.name and name.is_file()
+    ]
+    return sorted(found, key=lambda name: (wanted[name.name.lower()], name.name))
 
 
 def parse_header(path: Path) -> dict[str, str]:
-    """Return the fields of a header, keys in lower case, braces and line breaks removed."""
+    """Return the fields of a header, keys in lower case, braces and line breaks removed.
+
+    Raises
+    ------
+    InputError
+        If it is no header, or if a field that is read is stated twice or never ends.
+    """
     if path.stat().st_size > _LIMIT:
         raise InputError(f"{path} has {path.stat().st_size} bytes, more than any ENVI header")
-    text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _decoded(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
     first, _, rest = text.partition("\n")
-    if first.strip() != "ENVI":
+    if first.strip().upper() != "ENVI":
         raise InputError(f"{path} is no ENVI header: it starts with {first[:20]!r}, not 'ENVI'")
-    fields = {}
-    for key, value in _FIELD.findall(rest):
-        plain = value.strip().removeprefix("{").removesuffix("}")
-        fields[" ".join(key.lower().split())] = plain.strip()
+    fields: dict[str, str] = {}
+    for name, value in _FIELD.findall(_COMMENT.sub("", rest)):
+        key, stated = " ".join(name.lower().split()), value.strip()
+        swallowed = key in _READ and _NEXT_FIELD.search(stated)
+        if stated.startswith("{") and (swallowed or not stated.endswith("}")):
+            raise InputError(f"{path}: {key!r} opens a brace that is never closed")
+        plain = stated.removeprefix("{").removesuffix("}").strip()
+        if key in _READ and fields.get(key, plain) != plain:
+            raise InputError(
+                f"{path} states {key!r} twice: {_short(fields[key])} and {_short(plain)}; remove"
+                f" the wrong one"
+            )
+        fields[key] = plain
     return fields
+
+
+def _decoded(raw: bytes) -> str:
+    """Return text that is UTF-8, UTF-16 with its mark, or else Latin-1."""
+    if raw[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
+        return raw.decode("utf-16", errors="replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= _SHORT else value[:_SHORT] + "…")
 
 
 def layout_of(fields: dict[str, str], path: Path) -> Layout:
@@ -118,7 +167,11 @@ def layout_of(fields: dict[str, str], path: Path) -> Layout:
     order = {"0": "<", "1": ">"}.get(fields.get("byte order", "0"))
     offset = _integer(fields, "header offset", path, default=0)
     if order is None or offset < 0:
-        raise InputError(f"{path}: byte order must be 0 or 1 and header offset not negative")
+        raise InputError(
+            f"{path}: byte order must be 0 or 1 and header offset not negative, got"
+            f" {fields.get('byte order', '0')!r} and {offset}"
+        )
+    _check_kind(fields, path)
     return Layout(
         shape=(count["bands"], count["lines"], count["samples"]),
         dtype=np.dtype(order + _DTYPES[code]),
@@ -126,6 +179,15 @@ def layout_of(fields: dict[str, str], path: Path) -> Layout:
         offset=offset,
         compressed=fields.get("file compression", "0") == "1",
     )
+
+
+def _check_kind(fields: dict[str, str], path: Path) -> None:
+    """Refuse files whose samples are no image, or do not follow each other."""
+    if "spectral library" in fields.get("file type", "").lower():
+        raise InputError(f"{path} is a spectral library; name a raster")
+    for key in ("major frame offsets", "minor frame offsets"):
+        if any(item.strip() not in {"", "0"} for item in fields.get(key, "").split(",")):
+            raise InputError(f"{path}: {key!r} other than 0 are not read; write the raster anew")
 
 
 def _integer(fields: dict[str, str], key: str, path: Path, default: int | None = None) -> int:
@@ -139,45 +201,75 @@ def _integer(fields: dict[str, str], key: str, path: Path, default: int | None =
         raise InputError(f"{path}: {key!r} must be a whole number, is {found}") from None
 
 
-def bands_of(fields: dict[str, str], n: int, path: Path) -> tuple[Bands, list[str]]:
-    """Return the bands that a header states, and what was inferred."""
-    notes: list[str] = []
-    wavelength = _numbers(fields, "wavelength", n, path)
-    unit = fields.get("wavelength units")
-    fwhm = _numbers(fields, "fwhm", n, path)
-    if wavelength is not None:
-        nm, note = wavelengths_in_nm(wavelength, unit)
-        notes += [note] if note else []
-        if fwhm is not None:
-            factor = nm[-1] / wavelength[-1]
-            fwhm = tuple(round(value * factor, 6) for value in fwhm)
-        wavelength = nm
-    else:
-        fwhm = None
-    flags = _numbers(fields, "bbl", n, path)
-    good = (True,) * n if flags is None else tuple(flag != 0 for flag in flags)
-    return Bands(wavelength_nm=wavelength, fwhm_nm=fwhm, good=good), notes
-
-
-def _numbers(fields: dict[str, str], key: str, n: int, path: Path) -> tuple[float, ...] | None:
+def number_of(fields: dict[str, str], key: str, path: Path) -> float | None:
+    """Return a number that a header may state, once or alike for each band."""
     text = fields.get(key)
     if not text:
         return None
     try:
-        values = tuple(float(item) for item in text.replace("\n", " ").split(",") if item.strip())
-    except ValueError:
-        raise InputError(f"{path}: {key!r} holds something that is no number") from None
-    if len(values) != n:
-        raise InputError(f"{path}: {key!r} has {len(values)} numbers for {n} bands")
-    return values
-
-
-def number_of(fields: dict[str, str], key: str, path: Path) -> float | None:
-    """Return a number that a header may state."""
-    text = fields.get(key)
-    if text is None:
-        return None
-    try:
-        return float(text)
+        values = {float(item) for item in text.replace("\n", " ").split(",") if item.strip()}
+        (value,) = values if not all(np.isnan(list(values))) else {np.nan}
+        return float(value)
     except ValueError:
         raise InputError(f"{path}: {key!r} must be a number, is {text!r}") from None
+
+
+def scale_of(fields: dict[str, str], path: Path) -> float | None:
+    """Return reflectance per stored unit, None where the header states none.
+
+    That is 1 / ``reflectance scale factor``, or the ``data gain values`` where they are alike and
+    have no offsets.
+    """
+    factor = number_of(fields, "reflectance scale factor", path)
+    if factor is not None:
+        if not (np.isfinite(factor) and factor > 0):
+            raise InputError(f"{path}: 'reflectance scale factor' must be positive, is {factor:g}")
+        return 1 / factor
+    return None if "data gain values" not in fields or _gains_differ(fields) else _gain(fields)
+
+
+def _gain(fields: dict[str, str]) -> float | None:
+    gain = float(fields["data gain values"].split(",")[0])
+    return gain if gain > 0 else None
+
+
+def _gains_differ(fields: dict[str, str]) -> bool:
+    """Whether gains and offsets are more than one factor for all bands."""
+    try:
+        gains, offsets = (
+            {float(item) for item in fields.get(key, "").split(",") if item.strip()}
+            for key in ("data gain values", "data offset values")
+        )
+    except ValueError:
+        return True
+    return len(gains) != 1 or bool(offsets - {0.0})
+
+
+def is_packed(data: Path, layout: Layout) -> bool:
+    """Whether a data file is gzip although its header does not say so."""
+    if data.stat().st_size == layout.size:
+        return False
+    with data.open("rb") as file:
+        return file.read(2) == _GZIP
+
+
+def remarks(fields: dict[str, str], layout: Layout, grid: Grid) -> list[str]:
+    """Return what a user has to know of a header that is sound, a sentence each."""
+    stated = "map info" in fields or "coordinate system string" in fields
+    gains = "data gain values" in fields and "reflectance scale factor" not in fields
+    found = {
+        "the header states no byte order: little-endian was assumed": (
+            layout.dtype.itemsize > 1 and "byte order" not in fields
+        ),
+        "the header states no interleave: bsq was assumed": (
+            layout.shape[0] > 1 and "interleave" not in fields
+        ),
+        "the map info of the header is none that GDAL can read": stated and grid.crs is None,
+        "the geo points or RPC of the header were not used: they do not place the pixels exactly": (
+            not stated and ("geo points" in fields or "rpc info" in fields)
+        ),
+        "the data gain and offset values of the header differ between bands and were not applied": (
+            gains and _gains_differ(fields)
+        ),
+    }
+    return [note for note, here in found.items() if here]

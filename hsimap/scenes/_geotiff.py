@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Final
@@ -15,9 +14,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window
+from hsimap.scenes._gdal_tags import bands_in_tags, common, scale_in_tags
 from hsimap.scenes._scene import Scene
 from hsimap.scenes._storage import Storage
-from hsimap.spectra import Bands, wavelengths_in_nm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,14 +24,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_DESCRIPTION: Final = re.compile(
-    r"([0-9]+(?:\.[0-9]+)?)\s*(nm|nanomet(?:er|re)s?|[uµ]m|micromet(?:er|re)s?)\b", re.IGNORECASE
-)
-_SCALE_TAGS: Final = ("scale_factor", "reflectance_scale", "SCALE_FACTOR")
+_DRIVERS: Final = {
+    b"II*\0": "GTiff", b"MM\0*": "GTiff", b"II+\0": "GTiff", b"MM\0+": "GTiff",
+    b"EHFA_HEADER_TAG": "HFA", b"PCIDSK  ": "PCIDSK",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JP2OpenJPEG", b"\xffO\xffQ": "JP2OpenJPEG",
+}  # fmt: skip
+_NAMES: Final = {"GTiff": "GeoTIFF"}
+
+
+def driver_of(path: Path) -> str | None:
+    """Return GDAL's driver for a file by its first bytes, None where it is none that is read."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    return next((name for magic, name in _DRIVERS.items() if head.startswith(magic)), None)
 
 
 def open_geotiff(path: Path) -> Scene:
-    """Open a GeoTIFF or COG.
+    """Open a GeoTIFF, a COG, or an ERDAS Imagine, PCIDSK or JPEG 2000 file.
 
     Raises
     ------
@@ -47,13 +55,15 @@ def open_geotiff(path: Path) -> Scene:
             transform=file.transform,
             crs=file.crs.to_wkt() if file.crs else None,
         )
-        tags = [file.tags(i) for i in reader.indexes]
-        names = [file.descriptions[i - 1] or "" for i in reader.indexes]
-        bands, notes = _bands(tags, names)
-        nodata = _common(path, "nodata", [file.nodatavals[i - 1] for i in reader.indexes])
-        scale = _scale(path, file, reader.indexes)
-    if grid.crs is None:
-        notes.append(f"{path.name} has no CRS")
+        bands, notes = bands_in_tags(file, reader.indexes)
+        nodata = common(path, "nodata", [file.nodatavals[i - 1] for i in reader.indexes])
+        scale = scale_in_tags(file, reader.indexes, path)
+        if grid.crs is None:
+            notes.append(f"{path.name} has no CRS")
+        if file.gcps[0] or file.rpcs:
+            notes.append(
+                "the ground control points or RPC were not used: they do not place pixels exactly"
+            )
     return Scene(
         reader,
         name=path.stem,
@@ -67,56 +77,17 @@ def open_geotiff(path: Path) -> Scene:
 
 
 def _open(path: Path, **options: Any) -> Any:  # noqa: ANN401  # rasterio has no types
-    """Open with the GeoTIFF driver only, without sidecars: those could override nodata."""
+    """Open with the file's own driver only, without sidecars: those could override nodata."""
+    driver = driver_of(path) or "GTiff"
+    if driver != "GTiff":
+        options.pop("num_threads", None)
     try:
         with rasterio.Env(GDAL_PAM_ENABLED="NO"), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path, driver="GTiff", **options)
+            return rasterio.open(path, driver=driver, **options)
     except RasterioError as error:
-        raise InputError(f"{path} is no readable GeoTIFF: {error}") from error
-
-
-def _common(path: Path, what: str, values: list[float | None]) -> float | None:
-    if len({repr(value) for value in values}) > 1:
-        raise InputError(
-            f"{path}: bands declare different {what} values, {values[:4]}…; declare a single one"
-        )
-    return values[0]
-
-
-def _scale(path: Path, file: Any, indexes: Sequence[int]) -> float | None:  # noqa: ANN401
-    scale = _common(path, "scale", [file.scales[i - 1] for i in indexes])
-    if scale is not None and scale != 1:
-        return scale
-    tags = file.tags()
-    stated = [tags[key] for key in _SCALE_TAGS if key in tags]
-    try:
-        return float(stated[0]) if stated else None
-    except ValueError:
-        raise InputError(f"{path}: scale_factor must be a number, is {stated[0]!r}") from None
-
-
-def _bands(tags: list[dict[str, str]], names: list[str]) -> tuple[Bands, list[str]]:
-    """Read wavelengths from the bands' own tags, else from their descriptions."""
-    n, notes = len(tags), []
-    wavelength: tuple[float, ...] | None = None
-    fwhm: tuple[float, ...] | None = None
-    if all("wavelength" in tag for tag in tags):
-        unit = tags[0].get("wavelength_units")
-        wavelength, note = wavelengths_in_nm([float(tag["wavelength"]) for tag in tags], unit)
-        notes += [note] if note else []
-        if all("fwhm" in tag for tag in tags):
-            factor = wavelength[-1] / float(tags[-1]["wavelength"])
-            fwhm = tuple(round(float(tag["fwhm"]) * factor, 6) for tag in tags)
-    else:
-        found = [_DESCRIPTION.search(name) for name in names]
-        if all(found):
-            stated = [(float(m[1]), m[2]) for m in found if m]
-            wavelength = tuple(wavelengths_in_nm([value], unit)[0][0] for value, unit in stated)
-    good = tuple(tag.get("bbl", "1").strip() not in {"0", "0.0"} for tag in tags)
-    if len(wavelength or tags) != n:
-        wavelength = None
-    return Bands(wavelength_nm=wavelength, fwhm_nm=fwhm, good=good), notes
+        name = _NAMES.get(driver, driver)
+        raise InputError(f"{path} is no readable {name}: {error}") from error
 
 
 class GdalReader:
@@ -143,7 +114,7 @@ class GdalReader:
         self.dtype = np.dtype(file.dtypes[0])
         structure = file.tags(ns="IMAGE_STRUCTURE")
         self.storage = Storage(
-            driver="GeoTIFF",
+            driver=_NAMES.get(file.driver, file.driver),
             interleave=structure.get("INTERLEAVE", "band").lower(),
             block=file.block_shapes[0],
             compression=structure.get("COMPRESSION", "none").lower(),

@@ -6,16 +6,18 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from hsimap.errors import InputError, UsageError
 from hsimap.scenes._envi import open_envi
 from hsimap.scenes._envi_header import headers_of
-from hsimap.scenes._geotiff import open_geotiff
+from hsimap.scenes._geotiff import driver_of, open_geotiff
+from hsimap.scenes._scene import stored_value
 
 if TYPE_CHECKING:
     from hsimap.scenes._scene import Scene
 
 _HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
-_TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def open_scene(
@@ -50,7 +52,16 @@ def open_scene(
     scene = _folder(path) if path.is_dir() else _file(path)
     scene.nodata = scene.nodata if nodata is None else nodata
     scene.scale = scene.scale if scale is None else scale
+    if _never_met(scene):
+        scene.notes += (f"no {scene.dtype} sample can be the nodata value {scene.nodata:g}",)
     return scene
+
+
+def _never_met(scene: Scene) -> bool:
+    """Whether the nodata value is one that the storage type cannot hold."""
+    if scene.nodata is None or (scene.dtype.kind == "f" and not np.isfinite(scene.nodata)):
+        return False
+    return stored_value(scene.nodata, scene.dtype) is None
 
 
 def is_scene_folder(path: Path) -> bool:
@@ -71,12 +82,12 @@ def _folder(path: Path) -> Scene:
 def _file(path: Path) -> Scene:
     with path.open("rb") as file:
         magic = file.read(8)
-    if magic[:4] in _TIFF_MAGIC:
+    if driver_of(path) is not None:
         return open_geotiff(path)
-    if _has_header(path):
-        return open_envi(path)
     if magic == _HDF5_MAGIC:
         return _hdf5(path)
+    if _has_header(path):
+        return open_envi(path)
     raise InputError(
         f"{path} is neither a GeoTIFF nor an ENVI raster with a .hdr beside it, nor a Zarr store"
         f" or an HDF5 file of NEON; those are the formats that are read"

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from hsimap.geometry import Grid
+
+X_NAMES: Final = frozenset({
+    "x", "lon", "longitude", "easting", "col", "column", "columns", "samples",
+})  # fmt: skip
+Y_NAMES: Final = frozenset({
+    "y", "lat", "latitude", "northing", "row", "rows", "line", "lines",
+})  # fmt: skip
 _CRS_KEYS: Final = (
     "crs_wkt", "spatial_ref", "proj:wkt2", "proj:code", "proj:epsg", "proj:projjson", "crs",
     "epsg", "EPSG",
@@ -115,6 +123,37 @@ def affine_of_centres(x: ArrayLike, y: ArrayLike) -> Affine | None:
     if not step_x or not step_y:
         return None
     return Affine(step_x, 0, x0 - step_x / 2, 0, step_y, y0 - step_y / 2)
+
+
+def place_coordinates(grid: Grid) -> dict[str, Any]:
+    """Return the coordinates of a labelled array that keep the place of its slices.
+
+    Centres ``x`` and ``y`` of a raster that is north-up, else the pixels' numbers ``col`` and
+    ``row`` on the same axes.
+    """
+    t = grid.transform
+    if t.b or t.d:
+        return {"col": ("x", np.arange(grid.width)), "row": ("y", np.arange(grid.height))}
+    return {
+        "x": t.c + (np.arange(grid.width) + 0.5) * t.a,
+        "y": t.f + (np.arange(grid.height) + 0.5) * t.e,
+    }
+
+
+def moved(transform: Affine, col: ArrayLike, row: ArrayLike) -> Affine:
+    """Return the affine of the pixels that have these numbers in the whole raster.
+
+    Their centres stay where they are.
+
+    Raises
+    ------
+    InputError
+        If they are not evenly spaced.
+    """
+    (first_col, step_col), (first_row, step_row) = _line("col", col), _line("row", row)
+    wide, high = step_col or 1, step_row or 1
+    corner = Affine.translation(first_col + (1 - wide) / 2, first_row + (1 - high) / 2)
+    return transform @ corner @ Affine.scale(wide, high)
 
 
 def _line(name: str, values: ArrayLike) -> tuple[float, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import numpy as np
 
 from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window
+from hsimap.scenes._fingerprint import fingerprint_of
+from hsimap.scenes._reference import place_coordinates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from hsimap.spectra import Bands
 
 _CHUNK: Final = 512
-_HEAD: Final = 1 << 20
 _PROBES: Final = 5
 
 
@@ -223,8 +223,9 @@ class Scene:
 
         Coordinates ``wavelength`` (nm), ``fwhm`` (nm) and ``good`` on the band axis, the file's
         own ``mask`` (True = valid, lazy), pixel centres ``x`` and ``y`` where the raster is
-        north-up; attributes ``nodata``, ``scale``,
-        ``crs`` (WKT) and ``transform`` (six numbers of the affine, rotation kept).
+        north-up, else the pixels' own numbers ``col`` and ``row``, so that a slice keeps its
+        place; attributes ``nodata``, ``scale``, ``crs`` (WKT) and ``transform`` (six numbers of
+        the affine of the whole raster, rotation kept).
         """
         import dask.array as da
         import xarray as xr
@@ -251,15 +252,12 @@ class Scene:
             coords["wavelength"] = ("band", np.array(self.bands.wavelength_nm), {"units": "nm"})
         if self.bands.fwhm_nm is not None:
             coords["fwhm"] = ("band", np.array(self.bands.fwhm_nm), {"units": "nm"})
-        t = self.grid.transform
-        if t.b == t.d == 0:
-            coords["x"] = t.c + (np.arange(width) + 0.5) * t.a
-            coords["y"] = t.f + (np.arange(height) + 0.5) * t.e
+        coords |= place_coordinates(self.grid)
         attrs = {
             "nodata": self.nodata,
             "scale": self.scale,
             "crs": self.grid.crs,
-            "transform": tuple(t)[:6],
+            "transform": tuple(self.grid.transform)[:6],
         }
         return xr.DataArray(
             data, dims=("band", "y", "x"), coords=coords, attrs=attrs, name=self.name
@@ -288,38 +286,11 @@ class Scene:
 
         Of a folder: the same of its files together, and a hash of their names, sizes and times.
         """
-        prints: dict[str, object] = {}
-        for path in self.files:
-            if path.is_dir():
-                prints[path.name] = _folder_print(path)
-                continue
-            stat = path.stat()
-            digest = hashlib.sha256()
-            with path.open("rb") as file:
-                digest.update(file.read(_HEAD))
-                file.seek(max(stat.st_size - _HEAD, 0))
-                digest.update(file.read(_HEAD))
-            prints[path.name] = {
-                "size": stat.st_size,
-                "mtime_ns": stat.st_mtime_ns,
-                "sha256_head_tail": digest.hexdigest(),
-            }
-        return prints
+        return {path.name: fingerprint_of(path) for path in self.files}
 
     def close(self) -> None:
         """Give the files back."""
         self._reader.close()
-
-
-def _folder_print(folder: Path) -> dict[str, object]:
-    stats = {str(p.relative_to(folder)): p.stat() for p in sorted(folder.rglob("*")) if p.is_file()}
-    listing = "".join(f"{name}\0{s.st_size}\0{s.st_mtime_ns}\n" for name, s in stats.items())
-    return {
-        "files": len(stats),
-        "size": sum(stat.st_size for stat in stats.values()),
-        "mtime_ns": max((stat.st_mtime_ns for stat in stats.values()), default=0),
-        "sha256_listing": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest(),
-    }
 
 
 def stored_value(value: float | None, dtype: np.dtype[np.generic]) -> np.generic | None:

@@ -14,7 +14,14 @@ import zarr
 from hsimap.errors import InputError
 from hsimap.geometry import Grid
 from hsimap.scenes._chunked import ChunkReader
-from hsimap.scenes._reference import affine_of_centres, crs_in, placed, transform_in
+from hsimap.scenes._reference import (
+    X_NAMES,
+    Y_NAMES,
+    affine_of_centres,
+    crs_in,
+    placed,
+    transform_in,
+)
 from hsimap.scenes._scene import Scene
 from hsimap.spectra import Bands, wavelengths_in_nm
 
@@ -24,8 +31,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MARKS: Final = ("zarr.json", ".zarray", ".zgroup")
-_X: Final = frozenset({"x", "lon", "longitude", "easting", "col", "column", "columns", "samples"})
-_Y: Final = frozenset({"y", "lat", "latitude", "northing", "row", "rows", "line", "lines"})
 _WAVELENGTH: Final = ("wavelength", "wavelengths", "wavelength_nm", "wavelengths_nm", "wl")
 _FWHM: Final = ("fwhm", "fwhm_nm", "FWHM")
 _GOOD: Final = ("good", "good_wavelengths", "good_bands", "bbl")
@@ -167,8 +172,8 @@ def _names(array: Any) -> tuple[str, ...]:  # noqa: ANN401
 def _axes(array: Any, notes: list[str]) -> tuple[int, int, int]:  # noqa: ANN401
     """Return which axis is band, y, x."""
     names = [name.lower() for name in _names(array)]
-    x = [i for i, name in enumerate(names) if name in _X]
-    y = [i for i, name in enumerate(names) if name in _Y]
+    x = [i for i, name in enumerate(names) if name in X_NAMES]
+    y = [i for i, name in enumerate(names) if name in Y_NAMES]
     if len(x) == len(y) == 1:
         return 3 - x[0] - y[0], y[0], x[0]
     stated = next((array.attrs[key] for key in _WAVELENGTH if key in array.attrs), None)
