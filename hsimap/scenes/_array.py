@@ -75,9 +75,10 @@ def scene_from_array(array: xr.DataArray) -> Scene:
     ----------
     array : DataArray
         ``(band, y, x)`` stored values, or any order of axes with such names. Coordinates
-        ``wavelength`` and ``fwhm`` (nm) and ``good`` on the band axis, ``mask`` ``(y, x)`` (True = valid); attributes ``scale``, ``nodata``
-        (or ``_FillValue``), ``crs`` (WKT) and ``transform`` (six numbers). ``spatial_ref`` and
-        evenly spaced ``x`` and ``y`` serve as well. All are optional.
+        ``wavelength`` and ``fwhm`` (nm) and ``good`` on the band axis, ``mask`` ``(y, x)``
+        (True = valid); attributes ``scale``, ``nodata`` (or ``_FillValue``), ``crs`` (WKT) and
+        ``transform`` (six numbers). ``spatial_ref`` and evenly spaced ``x`` and ``y`` serve as
+        well. All are optional.
 
     Raises
     ------
