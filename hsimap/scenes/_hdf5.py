@@ -12,8 +12,11 @@ import numpy as np
 
 from hsimap.errors import InputError
 from hsimap.scenes._chunked import ChunkReader
+from hsimap.scenes._storage import Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from hsimap.geometry import Window
@@ -148,3 +151,58 @@ class PlaneLayer:
         if self.nodata is not None:
             values[stored == self.nodata] = np.nan
         return values
+
+
+class PlanesReader:
+    """Several ``(y, x)`` arrays of a file as the bands of one raster.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    names : sequence of str
+        The arrays, of one shape and type.
+    """
+
+    def __init__(self, path: str, names: Sequence[str]) -> None:
+        self._path, self._names = path, tuple(names)
+        self._file = h5py.File(path, "r")
+        self._planes = [self._file[name] for name in names]
+        height, width = self._planes[0].shape
+        self.shape = (len(names), height, width)
+        self.dtype = np.dtype(self._planes[0].dtype).newbyteorder("=")
+        chunks = self._planes[0].chunks or (1, width)
+        self.storage = Storage(
+            driver="HDF5", interleave="bsq", block=chunks, compression=_codec(self._planes[0])
+        )
+
+    @classmethod
+    def of(cls, planes: Sequence[h5py.Dataset]) -> PlanesReader:
+        """Return a reader of datasets, with a handle of its own.
+
+        Raises
+        ------
+        InputError
+            If they are not ``(y, x)`` arrays of one shape.
+        """
+        if any(plane.ndim != 2 or plane.shape != planes[0].shape for plane in planes):  # noqa: PLR2004
+            names = ", ".join(plane.name for plane in planes)
+            raise InputError(f"{planes[0].file.filename}: {names} are not (y, x) of one shape")
+        return cls(planes[0].file.filename, [plane.name for plane in planes])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PlanesReader, (self._path, self._names)
+
+    def read(
+        self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
+        """Return ``(band, y, x)`` values."""
+        if out is None:
+            out = np.empty((len(bands), window.height, window.width), self.dtype)
+        for plane, band in zip(out, bands, strict=True):
+            plane[...] = self._planes[band][window.slices]
+        return out, None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

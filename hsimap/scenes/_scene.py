@@ -117,6 +117,11 @@ class Scene:
         return self.files[0] if self.files else None
 
     @property
+    def reader(self) -> PixelReader:
+        """Where the pixels come from."""
+        return self._reader
+
+    @property
     def storage(self) -> Storage:
         """How the pixels lie in the file."""
         return self._reader.storage

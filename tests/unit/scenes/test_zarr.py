@@ -229,7 +229,7 @@ def test_what_would_be_read_wrongly_is_refused(tmp_path, change, message):
 
 
 def test_a_folder_that_is_no_store_and_a_broken_store_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="no Zarr store"):
+    with pytest.raises(UsageError, match="neither a Zarr store"):
         open_scene(tmp_path)
     (tmp_path / "zarr.json").write_text("{")
     with pytest.raises(InputError, match="is no readable Zarr store"):
