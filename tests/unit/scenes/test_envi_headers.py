@@ -148,6 +148,11 @@ def test_gains_that_are_alike_are_the_scale_and_a_scale_factor_wins(tmp_path):
     assert open_scene(write(tmp_path, extra=offsets)).scale is None
 
 
+def test_a_line_of_comment_may_stand_inside_a_list(tmp_path):
+    extra = "wavelength units = nm\nwavelength = {500,\n; 550, {the old one}\n600, 700}\n"
+    assert bands(tmp_path, extra).wavelength_nm == (500, 600, 700)
+
+
 def test_nodata_that_is_stated_for_each_band_alike_is_one(tmp_path):
     assert open_scene(write(tmp_path, extra="data ignore value = {-1, -1, -1}\n")).nodata == -1
 

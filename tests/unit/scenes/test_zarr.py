@@ -241,7 +241,15 @@ def test_the_fingerprint_of_a_store_follows_any_chunk(tmp_path):
     before = open_scene(path).fingerprint()
     assert before["a.zarr"]["files"] > 10
     zarr.open_group(path, mode="r+")["reflectance"][0, 0, 0] = 0
-    assert open_scene(path).fingerprint() != before
+    after = open_scene(path).fingerprint()
+    assert after != before
+    one, two = (path / "reflectance" / name for name in ("0.0.0", "0.0.1"))
+    one.rename(path / "aside")
+    two.rename(one)
+    (path / "aside").rename(two)
+    swapped = open_scene(path).fingerprint()
+    assert swapped["a.zarr"]["size"] == after["a.zarr"]["size"]
+    assert swapped != after
 
 
 @pytest.mark.parametrize(
