@@ -7,14 +7,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from hsimap.streams import prefetch
-from hsimap.training._batches import Batch, disturb, load_batch
 from hsimap.training._checkpoints import save_checkpoint
 from hsimap.training._interruption import Interruption, StoppedError
+from hsimap.training._loader import BatchSource, Loader, count_workers
 from hsimap.training._schedule import WeightAverage, rate_factor
 from hsimap.training._validation import score_views, selection_score
 
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hsimap.recipes import TrainingSettings
+    from hsimap.training._batches import Batch
     from hsimap.training._folds import FoldView
     from hsimap.training._log import Log
     from hsimap.training._objective import Objective
@@ -107,12 +106,15 @@ class Fit:
             lambda step: rate_factor(
                 step,
                 warmup=settings.warmup_epochs * steps,
+                stair=steps if settings.warmup == "epochs" else 1,
                 total=settings.epochs * steps,
                 schedule=settings.schedule,
             ),
         )
         self.model, self.optimiser = fabric.setup(objective, optimiser)
         self.average = WeightAverage(objective.network, settings.average)
+        self._loader = self._open_loader()
+        self._waited = 0.0
         self._saved = self._clock = time.monotonic()
 
     def run(self, log: Log) -> Position:
@@ -122,11 +124,13 @@ class Fit:
         """
         at, settings = self.position, self.settings
         self._clock = time.monotonic()
-        with Interruption() as stop:
+        with closing(self._loader), Interruption() as stop:
             while at.epoch < settings.epochs and not at.finished:
+                start, self._waited = time.monotonic(), 0.0
                 losses = self._train_epoch(stop)
+                waiting = self._waited / max(time.monotonic() - start, 1e-9)
                 at.epoch, at.step = at.epoch + 1, 0
-                log.write(at.epoch, {"loss": losses, "rate": self._rate})
+                log.write(at.epoch, {"loss": losses, "rate": self._rate, "data_waiting": waiting})
                 if at.epoch % settings.validate_every == 0 or at.epoch == settings.epochs:
                     self._validate(log)
                 log.show(at.epoch, f"best {at.best_score:.3f} at epoch {at.best_epoch}")
@@ -134,12 +138,12 @@ class Fit:
         return at
 
     def _train_epoch(self, stop: Interruption) -> dict[str, float]:
-        """Take the epoch's remaining steps; return the mean loss of each task over them."""
-        total: Tensor | None = None
+        """Take the epoch's remaining steps; return the mean loss of each task where labelled."""
+        names = [task.name for task in self.objective.network.spec.tasks]
+        totals = torch.zeros((2, len(names)), device=self.fabric.device)
         self.objective.train()
-        first = self.position.step
         for batch in self._batches():
-            loss, losses = self.model(batch.image, batch.valid, batch.targets)
+            loss, losses, present = self.model(batch.image, batch.valid, batch.targets)
             self.fabric.backward(loss)
             if self.settings.clip_norm:
                 self.fabric.clip_gradients(
@@ -150,38 +154,39 @@ class Fit:
             self.scheduler.step()
             self.average.update(self.objective.network)
             self.position.step += 1
-            total = losses if total is None else total + losses
+            totals += torch.stack([losses, present])
             self._checkpoint(now=stop.asked)
             if stop.asked:
                 raise StoppedError
-        if total is None:
-            return {}
-        means = (total / (self.position.step - first)).tolist()
-        names = [task.name for task in self.objective.network.spec.tasks]
-        return dict(zip(names, means, strict=True))
+        self.objective.balance.end_epoch()
+        return dict(zip(names, (totals[0] / totals[1]).tolist(), strict=True))
 
     def _batches(self) -> Iterator[Batch]:
-        """Yield the rest of the epoch's batches, read one ahead."""
-        at, settings = self.position, self.settings
-        sampler, epoch = self.material.sampler, at.epoch
-        rank, world = self.fabric.global_rank, self.fabric.world_size
+        """Yield the rest of the epoch's batches, and count the time that they are waited for."""
+        at = self.position
+        with closing(self._loader.epoch(at.epoch, first=at.step)) as batches:  # type: ignore[type-var]
+            while True:
+                start = time.monotonic()
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                batch = batch.to(self.fabric.device)
+                self._waited += time.monotonic() - start
+                yield batch
 
-        def load(step: int) -> Batch:
-            batch = load_batch(sampler.batch(epoch, step)[rank::world], self.material.train)
-            entropy = np.random.SeedSequence((settings.seed, epoch, step, rank))
-            random = torch.Generator().manual_seed(int(entropy.generate_state(1)[0]))
-            image = disturb(
-                batch.image,
-                settings.augment,
-                statistics=(self.material.mean, self.material.std),
-                random=random,
-            )
-            return Batch(image=image, valid=batch.valid, targets=batch.targets)
-
-        loaded = (load(step) for step in range(at.step, sampler.steps))
-        with closing(prefetch(loaded, depth=1)) as batches:  # type: ignore[type-var]
-            for batch in batches:
-                yield batch.to(self.fabric.device)
+    def _open_loader(self) -> Loader:
+        material, device = self.material, self.fabric.device
+        source = BatchSource(
+            views=material.train,
+            sampler=material.sampler,
+            augment=self.settings.augment,
+            statistics=(material.mean, material.std),
+            seed=self.settings.seed,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+        )
+        workers = count_workers(self.settings, device)
+        return Loader(source, workers=workers, pin=device.type == "cuda")
 
     def _validate(self, log: Log) -> None:
         """Score the averaged network on the validation fold; keep it if it is the best so far."""
@@ -242,14 +247,24 @@ class Fit:
 
 
 def make_optimiser(objective: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Return AdamW; weight decay acts on kernels, not on biases, norms and the balance's s."""
-    kernels = [p for p in objective.parameters() if p.ndim > 1]
-    others = [p for p in objective.parameters() if p.ndim <= 1]
+    """Return the recipe's optimiser; weight decay acts on kernels only.
+
+    Biases, norms and the s of the balance take none, and parameters that are set in other ways
+    than by the gradient of the total are left out.
+    """
+    learned = [p for p in objective.parameters() if p.requires_grad]
     groups = [
-        {"params": kernels, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": [p for p in learned if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+    rate = settings.learning_rate
+    match settings.optimiser:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=rate, betas=settings.betas)
+        case "adam":
+            return torch.optim.Adam(groups, lr=rate, betas=settings.betas)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum)
 
 
 def random_state() -> dict[str, Any]:
