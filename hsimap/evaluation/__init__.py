@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from hsimap.evaluation._results import append_result
-from hsimap.evaluation._scores import class_counts, class_scores, value_scores, value_sums
+from hsimap.evaluation._scores import (
+    class_counts,
+    class_scores,
+    class_table,
+    normalise_confusion,
+    value_scores,
+    value_sums,
+)
 from hsimap.evaluation._tasks import (
     TaskScores,
     block_bootstrap,
+    score_blocks,
     score_stands,
     score_task,
     square_blocks,
@@ -18,6 +26,9 @@ __all__ = [
     "block_bootstrap",
     "class_counts",
     "class_scores",
+    "class_table",
+    "normalise_confusion",
+    "score_blocks",
     "score_stands",
     "score_task",
     "square_blocks",
