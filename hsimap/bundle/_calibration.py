@@ -24,8 +24,8 @@ class Intervals(_Record):
     """Rising; bin k holds the values from edge k - 1 on and below edge k."""
     half_widths: dict[str, tuple[float, ...]] = Field(min_length=1)
     """Level in percent, as "90", to one half width a bin, in the task's unit."""
-    units: tuple[int, ...]
-    """Calibration units of each bin."""
+    units: tuple[float, ...]
+    """Calibration units of each bin; one whose pixels fall into several counts in parts."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

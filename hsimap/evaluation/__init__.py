@@ -1,7 +1,29 @@
-"""How good a map is: scores of tasks, their standard errors, and the record of results."""
+"""How good a map is and how sure: scores, calibration, comparison, analysis of the labels."""
 
 from __future__ import annotations
 
+from hsimap.evaluation._auc import RocBins, exact_auc
+from hsimap.evaluation._calibration import (
+    LEVELS,
+    UnitSample,
+    calibration_error,
+    conformal_quantile,
+    fit_intervals,
+    fit_temperature,
+    unit_weights,
+)
+from hsimap.evaluation._detail import ClassDetail, Coverage, TaskEvaluation, ValueDetail
+from hsimap.evaluation._evaluate import ModelEvaluation, evaluate_model
+from hsimap.evaluation._fold import (
+    Fold,
+    FoldScene,
+    FoldStrip,
+    Geometry,
+    labelled,
+    map_fold,
+    unit_ids,
+)
+from hsimap.evaluation._pictures import Picture
 from hsimap.evaluation._results import append_result
 from hsimap.evaluation._scores import (
     class_counts,
@@ -21,17 +43,40 @@ from hsimap.evaluation._tasks import (
 )
 
 __all__ = [
+    "LEVELS",
+    "ClassDetail",
+    "Coverage",
+    "Fold",
+    "FoldScene",
+    "FoldStrip",
+    "Geometry",
+    "ModelEvaluation",
+    "Picture",
+    "RocBins",
+    "TaskEvaluation",
     "TaskScores",
+    "UnitSample",
+    "ValueDetail",
     "append_result",
     "block_bootstrap",
+    "calibration_error",
     "class_counts",
     "class_scores",
     "class_table",
+    "conformal_quantile",
+    "evaluate_model",
+    "exact_auc",
+    "fit_intervals",
+    "fit_temperature",
+    "labelled",
+    "map_fold",
     "normalise_confusion",
     "score_blocks",
     "score_stands",
     "score_task",
     "square_blocks",
+    "unit_ids",
+    "unit_weights",
     "value_scores",
     "value_sums",
 ]

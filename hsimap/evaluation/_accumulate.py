@@ -70,7 +70,10 @@ class ClassAccumulator:
         n = task.channels
         self._task, self._n_unmapped = task, 0
         self._blocks, self._stands = GroupSums(n * n), GroupSums(3 * n)
-        self._roc, self._reliability = RocBins(n), reliability_sums(np.zeros((0, n)), np.zeros(0))
+        self._roc, self._reliability = (
+            RocBins(n),
+            reliability_sums(np.zeros((0, n)), np.zeros(0, np.int64)),
+        )
         self._losses = np.zeros(3)
 
     def add(self, pixels: Pixels, *, n_unmapped: int) -> None:

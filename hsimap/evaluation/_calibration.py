@@ -1,13 +1,19 @@
 """Split-conformal intervals and temperatures, calibrated on stands or blocks and not on pixels.
 
 Pixels of a stand repeat each other, so that they are not exchangeable with those of another
-stand; stands are. With K calibration stands, stand k holding n_k pixels, every pixel's absolute
-residual gets the weight 1 / ((K + 1) n_k), and the weight 1 / (K + 1) that is left stands for the
-stand to come, at infinity. The half width is the smallest residual at which the weights reach the
-level (hierarchical conformal prediction, Lee, Barber and Willett 2023, arXiv 2306.06342; earlier
-Dunn, Wasserman and Ramdas 2023, arXiv 1809.07441). A pixel drawn from a new exchangeable stand is
-then covered with at least that probability, for any K. With one pixel a stand it is the usual
-split-conformal quantile, the ceil((K + 1) level)-th smallest residual (Lei et al. 2018, JASA 113).
+stand; stands are. Each pixel of calibration stand k, which holds n_k of them, has the weight
+1 / n_k, and the stand to come has the weight 1 at infinity. The half width is the smallest residual
+at which the weights reach the level (hierarchical conformal prediction, Lee, Barber and Willett
+2023, arXiv 2306.06342; earlier Dunn, Wasserman and Ramdas 2023, arXiv 1809.07441). With one pixel a
+stand it is the usual split-conformal quantile, the ceil((K + 1) level)-th smallest of K residuals
+(Lei et al. 2018, JASA 113).
+
+The same is done in each bin of the mapped value, with the weights of the pixels in that bin. The
+guarantee holds there too: of K + 1 exchangeable stands, in no order, the pixel that is asked for is
+pixel i of stand k with a probability proportional to 1 / n_k among those in the bin, and the weight
+of its own stand in the bin is at most the 1 that stands at infinity. So a pixel of a random new
+stand is covered with at least the level's probability, for any K; the edges, which are quantiles of
+the same mapped values, are taken as fixed.
 
 Temperatures: Guo et al. 2017, arXiv 1706.04599.
 """
@@ -31,10 +37,12 @@ LEVELS: Final = (80, 90, 95)
 ECE_BINS: Final = 15
 """Equal bins of the highest probability, as Guo et al. have."""
 _MOST_BINS: Final = 5
-_UNITS_A_BIN: Final = 40
-"""At least; with fewer the correction for the unit to come widens the 90 % interval by much."""
+_UNITS_A_BIN: Final = 60
+"""At least: the weight at infinity makes n units a bin cover up to level / n more than the level,
+which are 1.5 points at 90 %."""
 _PIXELS_A_UNIT: Final = 256
 """At most; drawn at random, so that a large stand costs no more than this."""
+_ROUNDING: Final = 1e-12
 _LEAST_PROBABILITY: Final = 1e-12
 _LOG_TEMPERATURE: Final = (-3.0, 3.0)
 
@@ -86,7 +94,7 @@ def unit_weights(units: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def conformal_quantile(
-    residuals: NDArray[np.floating], units: NDArray[np.integer], *, level: float
+    residuals: NDArray[np.floating], weights: NDArray[np.floating], *, level: float
 ) -> float:
     """Return the half width that covers a pixel of a new unit with probability ``level``.
 
@@ -94,28 +102,27 @@ def conformal_quantile(
     ----------
     residuals : ndarray
         ``(n,)`` absolute residuals of calibration pixels.
-    units : ndarray
-        ``(n,)``: the unit that each pixel lies in.
+    weights : ndarray
+        ``(n,)``: one over the pixels of the unit that each lies in.
     level : float
         Between 0 and 1.
 
     Returns
     -------
     float
-        Infinite with fewer than level / (1 - level) units.
+        Infinite where the weights add up to less than level / (1 - level) units.
 
     Examples
     --------
-    >>> conformal_quantile(np.arange(1.0, 10.0), np.arange(9), level=0.9)
+    >>> conformal_quantile(np.arange(1.0, 10.0), np.ones(9), level=0.9)
     9.0
-    >>> conformal_quantile(np.arange(1.0, 9.0), np.arange(8), level=0.9)
+    >>> conformal_quantile(np.arange(1.0, 9.0), np.ones(8), level=0.9)
     inf
     """
     order = np.argsort(residuals, kind="stable")
-    n_units = len(np.unique(units))
-    reached = np.cumsum(unit_weights(units)[order])
+    wanted = level * (weights.sum() + 1)
     # Rounding of the sum must not cost a rank.
-    index = int(np.searchsorted(reached, level * (n_units + 1) - 1e-9 * (n_units + 1)))
+    index = int(np.searchsorted(np.cumsum(weights[order]), wanted * (1 - _ROUNDING)))
     return float(residuals[order[index]]) if index < len(order) else float("inf")
 
 
@@ -127,9 +134,6 @@ def fit_intervals(
     levels: Sequence[int] = LEVELS,
 ) -> Intervals | None:
     """Calibrate the intervals of a continuous task, bin by bin of the mapped value.
-
-    A bin depends on the mapped value alone, so that the guarantee holds in each of them
-    (Mondrian conformal prediction, Vovk et al. 2005, Algorithmic Learning in a Random World).
 
     Parameters
     ----------
@@ -143,37 +147,36 @@ def fit_intervals(
     Returns
     -------
     Intervals or None
-        With as many bins, up to 5, as leave 40 units to each. None where no level is reached.
+        With as many bins, up to 5, as leave 60 units to each. None where no level is reached.
     """
     residuals = np.abs(np.asarray(predicted, np.float64) - target)
-    edges = _choose_edges(predicted, units)
+    weights = unit_weights(units)
+    edges = _choose_edges(predicted, weights)
     cells = np.searchsorted(edges, predicted, side="right")
     bins = [cells == k for k in range(len(edges) + 1)]
     widths: dict[str, tuple[float, ...]] = {}
     for level in levels:
-        found = [conformal_quantile(residuals[b], units[b], level=level / 100) for b in bins]
+        found = [conformal_quantile(residuals[b], weights[b], level=level / 100) for b in bins]
         if np.isfinite(found).all():
             widths[str(level)] = tuple(found)
     if not widths:
         return None
-    counts = tuple(len(np.unique(units[b])) for b in bins)
-    return Intervals(edges=tuple(edges.tolist()), half_widths=widths, units=counts)
+    held = tuple(round(float(weights[b].sum()), 3) for b in bins)
+    return Intervals(edges=tuple(edges.tolist()), half_widths=widths, units=held)
 
 
 def _choose_edges(
-    predicted: NDArray[np.floating], units: NDArray[np.integer]
+    predicted: NDArray[np.floating], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the inner edges of the most bins that hold enough units each."""
+    """Return the inner edges of the most bins of like weight that hold enough units each."""
     order = np.argsort(predicted, kind="stable")
-    reached = np.cumsum(unit_weights(units)[order])
+    exact, reached = np.asarray(predicted, np.float64)[order], np.cumsum(weights[order])
     for n_bins in range(_MOST_BINS, 1, -1):
-        wanted = reached[-1] * np.arange(1, n_bins) / n_bins if len(order) else np.zeros(0)
-        edges = np.unique(
-            np.asarray(predicted, np.float64)[order[np.searchsorted(reached, wanted)]]
-        )
+        wanted = reached[-1:] * np.arange(1, n_bins) / n_bins
+        edges = np.unique(exact[np.searchsorted(reached, wanted)]) if len(order) else exact
         cells = np.searchsorted(edges, predicted, side="right")
-        held = [len(np.unique(units[cells == k])) for k in range(len(edges) + 1)]
-        if len(edges) == n_bins - 1 and min(held) >= _UNITS_A_BIN:
+        held = np.bincount(cells, weights, len(edges) + 1)
+        if len(edges) == n_bins - 1 and held.min() >= _UNITS_A_BIN:
             return edges
     return np.zeros(0)
 

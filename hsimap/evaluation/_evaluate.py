@@ -216,7 +216,8 @@ def _spans(
             targets = view.targets(window)
             for name, ends in found.items():
                 known = targets[name][np.isfinite(targets[name])]
-                ends += [float(known.min()), float(known.max())] if known.size else []
+                if known.size:
+                    ends.extend((float(known.min()), float(known.max())))
     result = {}
     for name, span in spans.items():
         low, high = span or (min(found[name], default=0.0), max(found[name], default=1.0))
