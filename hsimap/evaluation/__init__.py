@@ -12,8 +12,10 @@ from hsimap.evaluation._calibration import (
     fit_temperature,
     unit_weights,
 )
+from hsimap.evaluation._compare import Comparison, Spread, compare_models
 from hsimap.evaluation._detail import ClassDetail, Coverage, TaskEvaluation, ValueDetail
 from hsimap.evaluation._evaluate import ModelEvaluation, evaluate_model
+from hsimap.evaluation._files import METRICS_JSON, compare_evaluations, write_tables, write_texts
 from hsimap.evaluation._fold import (
     Fold,
     FoldScene,
@@ -44,7 +46,9 @@ from hsimap.evaluation._tasks import (
 
 __all__ = [
     "LEVELS",
+    "METRICS_JSON",
     "ClassDetail",
+    "Comparison",
     "Coverage",
     "Fold",
     "FoldScene",
@@ -53,6 +57,7 @@ __all__ = [
     "ModelEvaluation",
     "Picture",
     "RocBins",
+    "Spread",
     "TaskEvaluation",
     "TaskScores",
     "UnitSample",
@@ -63,6 +68,8 @@ __all__ = [
     "class_counts",
     "class_scores",
     "class_table",
+    "compare_evaluations",
+    "compare_models",
     "conformal_quantile",
     "evaluate_model",
     "exact_auc",
@@ -79,4 +86,6 @@ __all__ = [
     "unit_weights",
     "value_scores",
     "value_sums",
+    "write_tables",
+    "write_texts",
 ]

@@ -19,6 +19,7 @@ from hsimap.evaluation._fold import (
     unit_ids,
 )
 from hsimap.evaluation._pictures import Picture, draw_on, new_picture
+from hsimap.labels import TEST, TRAIN, VALIDATION
 from hsimap.tasks import Kind
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from hsimap.runtimes import Runtime
     from hsimap.tasks import Task
 
+FOLD_NAMES: Final = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
 _LABELLED: Final = (Kind.CATEGORICAL, Kind.CONTINUOUS)
 
 
@@ -43,7 +45,8 @@ class ModelEvaluation:
     model: str
     """Name of the bundle."""
     digest: str
-    path: str
+    label: str
+    """What it is called beside other models."""
     fold: str
     unit: str
     """What coverage is averaged over: stand or block."""
@@ -74,7 +77,7 @@ class ModelEvaluation:
         return {
             "model": self.model,
             "digest": self.digest,
-            "path": self.path,
+            "label": self.label,
             "fold": self.fold,
             "coverage_unit": self.unit,
             "tasks": {found.task.name: found.as_dict() for found in self.tasks},
@@ -89,7 +92,7 @@ def evaluate_model(
     *,
     tasks: Sequence[Task],
     fold: int,
-    fold_name: str = "test",
+    label: str | None = None,
 ) -> ModelEvaluation:
     """Score every task that model and labels share.
 
@@ -105,8 +108,8 @@ def evaluate_model(
         Those that the labels are of.
     fold : int
         1 training, 2 validation, 3 test.
-    fold_name : str
-        What the fold is called.
+    label : str, optional
+        What the model is called beside others; the name of its folder by default.
 
     Raises
     ------
@@ -136,13 +139,14 @@ def evaluate_model(
     results = tuple(accumulator.result() for accumulator in accumulators.values())
     if not any(found.pixel.n for found in results):
         raise InputError(
-            f"no pixel of the {fold_name} fold is both labelled and mapped; choose another --fold"
+            f"no pixel of the {FOLD_NAMES[fold]} fold is both labelled and mapped; choose another"
+            f" --fold"
         )
     return ModelEvaluation(
         model=bundle.name,
         digest=bundle.digest,
-        path=bundle.path.name,
-        fold=fold_name,
+        label=label or bundle.path.name,
+        fold=FOLD_NAMES[fold],
         unit=groups.unit,
         calibrated=calibration is not None,
         tasks=tuple(found for found in results if found.pixel.n),

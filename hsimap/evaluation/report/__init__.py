@@ -1,0 +1,7 @@
+"""Reports as one HTML page each; the numbers come from :mod:`hsimap.evaluation`."""
+
+from __future__ import annotations
+
+from hsimap.evaluation.report._evaluation import evaluation_page
+
+__all__ = ["evaluation_page"]
