@@ -13,6 +13,7 @@ from hsimap.evaluation._calibration import (
     unit_weights,
 )
 from hsimap.evaluation._compare import Comparison, Spread, compare_models
+from hsimap.evaluation._dataset import Dataset, Distribution, SceneFolds, describe_dataset
 from hsimap.evaluation._detail import ClassDetail, Coverage, TaskEvaluation, ValueDetail
 from hsimap.evaluation._evaluate import ModelEvaluation, evaluate_model
 from hsimap.evaluation._files import METRICS_JSON, compare_evaluations, write_tables, write_texts
@@ -35,6 +36,13 @@ from hsimap.evaluation._scores import (
     value_scores,
     value_sums,
 )
+from hsimap.evaluation._separability import (
+    ClassMoments,
+    Separability,
+    bhattacharyya,
+    divergence,
+    separability,
+)
 from hsimap.evaluation._tasks import (
     TaskScores,
     block_bootstrap,
@@ -48,8 +56,11 @@ __all__ = [
     "LEVELS",
     "METRICS_JSON",
     "ClassDetail",
+    "ClassMoments",
     "Comparison",
     "Coverage",
+    "Dataset",
+    "Distribution",
     "Fold",
     "FoldScene",
     "FoldStrip",
@@ -57,12 +68,15 @@ __all__ = [
     "ModelEvaluation",
     "Picture",
     "RocBins",
+    "SceneFolds",
+    "Separability",
     "Spread",
     "TaskEvaluation",
     "TaskScores",
     "UnitSample",
     "ValueDetail",
     "append_result",
+    "bhattacharyya",
     "block_bootstrap",
     "calibration_error",
     "class_counts",
@@ -71,6 +85,8 @@ __all__ = [
     "compare_evaluations",
     "compare_models",
     "conformal_quantile",
+    "describe_dataset",
+    "divergence",
     "evaluate_model",
     "exact_auc",
     "fit_intervals",
@@ -81,6 +97,7 @@ __all__ = [
     "score_blocks",
     "score_stands",
     "score_task",
+    "separability",
     "square_blocks",
     "unit_ids",
     "unit_weights",

@@ -9,7 +9,7 @@ from hsimap.training._finish import git_commit, result_of, score_test
 from hsimap.training._folds import FoldView, LabelledScene
 from hsimap.training._losses import absolute_error, cross_entropy
 from hsimap.training._scenes import RecipeScenes, open_recipe
-from hsimap.training._train import train
+from hsimap.training._train import foreign_share, make_sampler, train
 from hsimap.training._validation import predict_fold, selection_score, whole_targets
 
 __all__ = [
@@ -22,8 +22,10 @@ __all__ = [
     "absolute_error",
     "check_recipe",
     "cross_entropy",
+    "foreign_share",
     "git_commit",
     "load_batch",
+    "make_sampler",
     "open_recipe",
     "predict_fold",
     "result_of",

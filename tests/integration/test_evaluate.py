@@ -37,7 +37,7 @@ def work(tmp_path_factory):
     for seed in (0, 1):
         recipe = recipe_for(folder, epochs=12, seed=seed)
         train(recipe, folder / f"seed{seed}", run=folder / "runs" / f"seed{seed}", progress=False)
-    content = recipe.model_dump(mode="json", exclude={"data"})
+    content = recipe.model_dump(mode="json", exclude_unset=True) | {"tasks": recipe.tasks}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
     return folder
 
@@ -79,3 +79,37 @@ def test_a_level_that_was_not_calibrated_is_refused(work, tmp_path, capsys):
     assert run([*arguments, str(tmp_path), "--intervals", "42"]) == 11
     assert "not at 42 %" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_repeats_the_metrics_of_training_and_writes_a_report(work, tmp_path, capsys):
+    models = [str(work / f"seed{seed}") for seed in (0, 1)]
+    command = ["evaluate", *models, str(work / "recipe.yaml"), "--out", str(tmp_path / "report")]
+    assert run([*command, "--runs", str(work / "runs")]) == 0
+    assert "balanced_accuracy" in capsys.readouterr().out
+    record = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    manifest = json.loads((work / "seed0" / "manifest.json").read_text())
+    for task, told in manifest["metrics"].items():
+        found = record["models"][0]["tasks"][task]["pixel"]
+        for score in ("overall_accuracy", "kappa", "r2", "rmse", "pearson"):
+            if score in told:
+                assert found[score] == pytest.approx(told[score], abs=1e-4)
+    assert set(record["comparison"]["mean_rank"]) == {"seed0", "seed1"}
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Run seed1" in page
+    assert run(command) == 23
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_inspect_of_a_recipe_tells_its_labels(work, tmp_path, capsys):
+    recipe = str(work / "recipe.yaml")
+    assert run(["inspect", recipe, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["scenes"]["scene"]["stands_in_several_folds"] == 0
+    assert 0 < told["share_of_training_windows_in_other_folds"] < 1
+    assert told["tasks"]["depth"]["folds"]["test"]["pixels"] > 0
+    assert run(["inspect", recipe, "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "No leak" in text
+    assert "Jeffries-Matusita" in text
+    assert json.loads((tmp_path / "dataset.json").read_text()) == told
+    assert run(["inspect", str(work / "scene.tif"), "--out", str(tmp_path / "x")]) == 2

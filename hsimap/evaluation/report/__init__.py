@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hsimap.evaluation.report._dataset import dataset_page
 from hsimap.evaluation.report._evaluation import evaluation_page
 
-__all__ = ["evaluation_page"]
+__all__ = ["dataset_page", "evaluation_page"]

@@ -28,7 +28,7 @@ def confusion_figure(task: Task, scores: TaskScores) -> str:
     shares = normalise_confusion(counts)
     names = [short(label.name) for label in task.classes]
     n = len(names)
-    side = max(2.2, 0.62 * n + 0.6)
+    side = max(1.7, 0.55 * n + 0.5)
 
     def draw(figure: Any) -> None:  # noqa: ANN401  # matplotlib has no types
         ax = figure.subplots()
@@ -63,7 +63,7 @@ def reliability_figure(detail: ClassDetail) -> str:
         low.bar(centres, n / max(n.sum(), 1), 0.9 / ECE_BINS, color=GREY)
         low.set(xlabel="highest class probability", ylabel="pixels")
 
-    return picture((3.6, 3.6), draw)
+    return picture((3.3, 3.4), draw)
 
 
 def distribution_figure(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hsimap.evaluation._evaluate import ModelEvaluation
 
-_MOST_SCENES: Final = 3
+_MOST_SCENES: Final = 2
 """Scenes whose maps are shown."""
 CLASS_COLUMNS: Final = {
     "overall_accuracy": "overall accuracy",

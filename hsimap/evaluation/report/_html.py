@@ -35,12 +35,14 @@ table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabu
 th, td { padding: 5px 11px; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
 th { background: var(--fill); font-weight: 600; }
-td.n, th.n { text-align: right; white-space: nowrap; }
+td.n, th.n { text-align: right; }
+td.n { white-space: nowrap; }
+td:first-child { min-width: 175px; }
 td small { color: var(--soft); }
-.row { display: flex; flex-wrap: wrap; gap: 16px 24px; align-items: flex-start; }
+.row { display: flex; flex-wrap: wrap; gap: 12px 18px; align-items: flex-start; }
 figure { margin: 6px 0 10px; max-width: 100%; }
 figure img { max-width: 100%; height: auto; display: block; }
-figcaption { font-size: 13px; max-width: 70ch; margin-top: 4px; }
+figcaption { font-size: 13px; max-width: 44ch; margin-top: 4px; }
 .bad { color: #a11; font-weight: 600; }
 @media (max-width: 900px) { .frame { grid-template-columns: 1fr; } nav { position: static; }
   main { border-left: 0; padding: 12px; } }

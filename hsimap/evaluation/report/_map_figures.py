@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from hsimap.tasks import Task
 
 _NOTHING: Final = "#eceff2"
+_RIGHT: Final = "#bcd4e6"
+_WRONG: Final = "#111111"
 FOLD_COLORS: Final = ("#eceff2", "#1f5f8b", "#edc948", "#d8732a")
 """None, training, validation, test."""
 
@@ -55,10 +57,14 @@ def _classes(figure: Any, axes: Any, task: Task, planes: tuple[NDArray[Any], ...
         ax.imshow(plane, cmap=ramp, vmin=-1.5, vmax=len(colors) - 0.5, interpolation="nearest")
     known = (truth >= 0) & (mapped >= 0)
     error = np.where(known, np.where(truth == mapped, 1, 2), 0)
-    pair = ListedColormap([_NOTHING, "#c9dcea", "#b2182b"])
+    pair = ListedColormap([_NOTHING, _RIGHT, _WRONG])
     axes[2].imshow(error, cmap=pair, vmin=-0.5, vmax=2.5, interpolation="nearest")
     handles = [Patch(color=label.color, label=short(label.name)) for label in task.classes]
-    handles += [Patch(color="#b2182b", label="wrong"), Patch(color=_NOTHING, label="no label")]
+    handles += [
+        Patch(color=_RIGHT, label="right"),
+        Patch(color=_WRONG, label="wrong"),
+        Patch(color=_NOTHING, label="no label"),
+    ]
     figure.legend(handles=handles, loc="outside right center", fontsize=8)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ERROR_HISTOGRAM: Final = 100
 """Bins of the error histogram, as fig. 12 of arXiv 2407.16384."""
+_MANY: Final = 20_000
+"""Pixels that fill a histogram of 100 x 100 bins."""
 _CENTRAL: Final = 0.998
 """Share of the errors that its axis spans."""
 
@@ -25,7 +27,7 @@ _CENTRAL: Final = 0.998
 def density_figure(found: TaskEvaluation, detail: ValueDetail) -> str:
     """Draw mapped against true values with their density and both marginals (fig. 11)."""
     low, high = detail.span
-    task, joint = found.task, detail.joint
+    task, joint = found.task, _coarsen(detail.joint)
     edges = np.linspace(low, high, len(joint) + 1)
     centres = (edges[1:] + edges[:-1]) / 2
     width = edges[1] - edges[0]
@@ -136,6 +138,15 @@ def histogram_figure(
         ax.legend(fontsize=8)
 
     return picture((3.8, 2.6), draw)
+
+
+def _coarsen(joint: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add up 4 x 4 bins where there are too few pixels for fine ones."""
+    if joint.sum() >= _MANY:
+        return joint
+    n = len(joint) // 4
+    coarse: NDArray[np.float64] = joint.reshape(n, 4, n, 4).sum(axis=(1, 3))
+    return coarse
 
 
 def _unit(unit: str) -> str:
