@@ -6,6 +6,7 @@ import base64
 import io
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -49,15 +50,13 @@ def picture(size: tuple[float, float], draw: Callable[[Any], None], *, raster: b
         PNG for pictures of many pixels, else SVG.
     """
     with rc_context(_SETTINGS):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
         draw(figure)
         data = io.BytesIO()
         if raster:
-            figure.savefig(data, format="rgba", dpi=_DPI)
-            width, height = figure.canvas.get_width_height()
-            plain = Image.frombuffer("RGBA", (width, height), data.getvalue()).convert("RGB")
-            data = io.BytesIO()
+            canvas.draw()
+            plain = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
             plain.quantize(_COLORS).save(data, format="png", optimize=True)
             return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
         figure.savefig(data, format="svg", metadata={"Date": None, "Creator": None})

@@ -76,8 +76,8 @@ def _folds(page: Page, found: Dataset) -> None:
     )  # fmt: skip
     page.figures(
         *(
-            (folds_figure(scene.picture, _FOLD_NAMES), f"Folds of {scene.scene}.")
-            for scene in found.scenes[:_MOST_SCENES]
+            (folds_figure(scene.picture, () if i else _FOLD_NAMES), f"Folds of {scene.scene}.")
+            for i, scene in enumerate(found.scenes[:_MOST_SCENES])
         )
     )
 

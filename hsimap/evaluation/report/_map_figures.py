@@ -86,9 +86,12 @@ def _values(figure: Any, axes: Any, task: Task, planes: tuple[NDArray[Any], ...]
 
 
 def folds_figure(folds: NDArray[np.integer], names: Sequence[str]) -> str:
-    """Draw which pixel belongs to which fold; 0 none, 1 training, 2 validation, 3 test."""
+    """Draw which pixel belongs to which fold; 0 none, 1 training, 2 validation, 3 test.
+
+    Without ``names`` there is no legend.
+    """
     aspect = min(max(folds.shape[0] / folds.shape[1], 0.3), 2.5)
-    width = 3.4 if aspect <= 1 else 3.4 / aspect
+    width = 2.3 if aspect <= 1 else 2.3 / aspect
 
     def draw(figure: Any) -> None:  # noqa: ANN401  # matplotlib has no types
         ax = figure.subplots()
@@ -96,10 +99,13 @@ def folds_figure(folds: NDArray[np.integer], names: Sequence[str]) -> str:
         ax.imshow(folds, cmap=ramp, vmin=-0.5, vmax=3.5, interpolation="nearest")
         ax.set_xticks([])
         ax.set_yticks([])
-        handles = [Patch(color=c, label=n) for c, n in zip(FOLD_COLORS, names, strict=True)]
-        figure.legend(handles=handles, loc="outside right center", fontsize=8)
+        ax.spines[:].set_visible(False)
+        if names:
+            handles = [Patch(color=c, label=n) for c, n in zip(FOLD_COLORS, names, strict=True)]
+            figure.legend(handles=handles, loc="outside right center", fontsize=8)
 
-    return picture((max(width, 1.6) + 1.3, width * aspect + 0.2), draw, raster=True)
+    room = 1.1 if names else 0.1
+    return picture((max(width, 1.2) + room, width * aspect + 0.1), draw, raster=True)
 
 
 def curves_figure(
