@@ -45,8 +45,9 @@ def density_figure(found: TaskEvaluation, detail: ValueDetail) -> str:
         main.plot([low, high], [low, high], ":", color=INK, lw=1.2)
         if found.stand is not None and np.shape(found.stand[1])[0] == 2:  # noqa: PLR2004  # pair
             main.plot(*found.stand[1], "o", ms=3, mfc="none", mec=ORANGE, mew=0.8)
-        axis = f"{task.label}{_unit(task.unit)}"
-        main.set(xlim=(low, high), ylim=(low, high), xlabel=f"true {axis}", ylabel=f"mapped {axis}")
+        main.set(xlim=(low, high), ylim=(low, high))
+        main.set_xlabel(f"{task.label}, true{_unit(task.unit)}")
+        main.set_ylabel(f"{task.label}, mapped{_unit(task.unit)}")
         r = found.pixel.scores["pearson"]
         main.text(0.03, 0.95, f"r = {r:.3f}", transform=main.transAxes, va="top")
         top.bar(centres, joint.sum(axis=1), width, color=GREY)
