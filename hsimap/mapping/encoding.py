@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from hsimap.errors import MismatchError
+from hsimap.mapping.intervals import Bound, bounded_tasks
 from hsimap.products import Layer
 from hsimap.tasks import CLASS_NODATA, Kind, Output, decode_classes
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsimap.bundle import BundleManifest, Intervals
+    from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
     from hsimap.mapping.settings import MapSettings, Probabilities
 
@@ -33,16 +33,6 @@ class Product:
     output: Output
     bound: Bound | None = None
     """The map holds a bound of the output's prediction interval instead of its value."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
-    """One side of a prediction interval."""
-
-    intervals: Intervals
-    level: int
-    """In percent."""
-    side: Literal["low", "high"]
 
 
 def products_of(
@@ -69,35 +59,6 @@ def products_of(
         if settings.intervals is not None:
             products += _bounds(base, output, manifest, settings.intervals)
     return products
-
-
-def bounded_tasks(manifest: BundleManifest, level: int | None) -> list[str]:
-    """Return the continuous tasks that get interval maps at a level, in percent.
-
-    A task whose bounds the network itself gives is left to it.
-
-    Raises
-    ------
-    MismatchError
-        If the model was calibrated at this level for none of its tasks.
-    """
-    if level is None:
-        return []
-    known = {} if manifest.calibration is None else dict(manifest.calibration.intervals)
-    given = {output.name for output in manifest.outputs}
-    found = [
-        name
-        for name, intervals in known.items()
-        if level in intervals.levels and not {f"{name}_low", f"{name}_high"} & given
-    ]
-    if not found:
-        levels = sorted({level for intervals in known.values() for level in intervals.levels})
-        told = f"at {', '.join(map(str, levels))} % only" if levels else "at no level"
-        raise MismatchError(
-            f"model {manifest.name!r} holds prediction intervals {told}, not at {level} %; choose"
-            f" such a level or leave --intervals out"
-        )
-    return found
 
 
 def _bounds(base: Layer, output: Output, manifest: BundleManifest, level: int) -> list[Product]:

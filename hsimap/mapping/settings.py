@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from hsimap.errors import MismatchError, ResourceError
-from hsimap.mapping.encoding import bounded_tasks
+from hsimap.mapping.intervals import bounded_tasks
 from hsimap.mapping.tiling import READ_AHEAD, TilePlan, TileRules, plan_tiles
 from hsimap.products import BLOCK
 from hsimap.tasks import Scope

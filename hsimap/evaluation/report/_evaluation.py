@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hsimap.evaluation._evaluate import ModelEvaluation
+    from hsimap.tasks import Task
 
 _MOST_SCENES: Final = 2
 """Scenes whose maps are shown."""
@@ -239,22 +240,26 @@ def _calibration(page: Page, first: ModelEvaluation) -> None:
         for task in first.tasks
         if isinstance(task.detail, ValueDetail) and task.detail.coverage
     ]
-    if not values:
+    if values:
+        _intervals(page, values, unit=first.unit)
+    else:
         page.text("The model states no prediction intervals.")
-        return
+
+
+def _intervals(page: Page, values: Sequence[tuple[Task, ValueDetail]], *, unit: str) -> None:
     page.text(
-        f"Prediction intervals were calibrated on the {first.unit}s of the validation fold. What"
-        f" they promise is the share of a new {first.unit}'s pixels whose truth they hold, averaged"
-        f" over the {first.unit}s."
+        f"Prediction intervals were calibrated on the {unit}s of the validation fold. What they"
+        f" promise is the share of a new {unit}'s pixels whose truth they hold, averaged over the"
+        f" {unit}s."
     )
     page.figures(
         (
             coverage_figure([(task.label, detail) for task, detail in values]),
-            f"Coverage by {first.unit}; a mark on its dotted line keeps what was promised.",
+            f"Coverage by {unit}; a mark on its dotted line keeps what was promised.",
         )
     )
     page.table(
-        ("variable", "stated", f"by {first.unit}", "by pixel", "mean width", f"{first.unit}s"),
+        ("variable", "stated", f"by {unit}", "by pixel", "mean width", f"{unit}s"),
         [
             (
                 task.label,

@@ -10,7 +10,8 @@ from hsimap.bundle import BundleFields
 from hsimap.bundle._manifest import complete
 from hsimap.errors import MismatchError
 from hsimap.geometry import Grid
-from hsimap.mapping.encoding import bounded_tasks, encode, products_of, values_of
+from hsimap.mapping.encoding import encode, products_of, values_of
+from hsimap.mapping.intervals import bounded_tasks
 from hsimap.mapping.settings import MapSettings, plan_map
 
 GRID = Grid(height=6, width=8, transform=Affine.identity(), crs=None)
