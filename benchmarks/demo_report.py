@@ -16,14 +16,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import rasterio
 
-from hsimap.evaluation import score_task, square_blocks
+from hsimap.evaluation import compare_models, score_task, square_blocks
 from hsimap.synthetic import TASKS
 from hsimap.tasks import Kind, encode_classes, task_from_mapping
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from hsimap.tasks import Task
@@ -58,14 +58,6 @@ def measure(maps: Path, sample: Path, task: Task) -> tuple[dict[str, float], dic
     return dict(scores.scores), dict(scores.standard_errors)
 
 
-def mean_ranks(table: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Return each method's mean rank over the tasks; 1 = best everywhere."""
-    methods = list(next(iter(table.values())))
-    values = np.array([[row[name] for name in methods] for row in table.values()])
-    ranks = 1 + (values[:, None, :] > values[:, :, None]).sum(axis=2)
-    return dict(zip(methods, ranks.mean(axis=0).tolist(), strict=True))
-
-
 def main() -> None:
     """Print the table and judge it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -75,6 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rivals = json.loads(arguments.forests.read_text())["scores"]
     table: dict[str, dict[str, float]] = {}
+    runs: dict[str, dict[str, dict[str, float]]] = {"hsimap": {}, "spatial": {}, "pixel": {}}
     print(f"{'variable':28} {'score':18} {'hsimap':>14} {'spatial':>8} {'pixel':>8} {'trivial':>8}")
     for name, mapping in TASKS.items():
         task = task_from_mapping(name, mapping)
@@ -86,11 +79,13 @@ def main() -> None:
         headline = HEADLINE[task.kind]
         table[name] = {"hsimap": scores[headline]}
         table[name] |= {rival: rivals[rival][name][headline] for rival in ("spatial", "pixel")}
-    ranks = mean_ranks(table)
+        for method, value in table[name].items():
+            runs[method][name] = {headline: value}
+    ranks = compare_models({method: [tasks] for method, tasks in runs.items()}).mean_rank
     print("mean rank:", ", ".join(f"{name} {rank:.2f}" for name, rank in ranks.items()))
     behind = [name for name, row in table.items() if row["hsimap"] <= row["pixel"]]
     if behind or ranks["hsimap"] >= ranks["spatial"]:
-        print(f"the model is behind: pixel forest on {behind or 'none'}, mean ranks {ranks}")
+        print(f"the model is behind: pixel forest on {behind or 'none'}, mean ranks {dict(ranks)}")
         sys.exit(1)
 
 

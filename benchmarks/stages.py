@@ -76,7 +76,8 @@ def encode(maps: Path, scene: Path, bundle: Bundle) -> float:
     """Write the finished maps anew; return CPU seconds without reading them."""
     grid = open_scene(scene).grid
     seconds = 0.0
-    products = products_of(bundle.manifest, grid, probabilities="none", tags={})
+    settings = MapSettings(probabilities="none")
+    products = products_of(bundle.manifest, grid, settings=settings, tags={})
     with tempfile.TemporaryDirectory(dir=maps.parent) as scratch:
         for product in products:
             with rasterio.open(maps / f"{product.layer.name}.tif") as file:

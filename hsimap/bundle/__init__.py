@@ -1,5 +1,6 @@
 """The model folder: manifest, weights, graph and card, every byte of them under a hash."""
 
+from hsimap.bundle._calibration import Calibration, Intervals, Sharpness
 from hsimap.bundle._folder import CARD, INT8, MANIFEST, ONNX, WEIGHTS, Bundle
 from hsimap.bundle._manifest import (
     SCHEMA_VERSION,
@@ -22,7 +23,10 @@ __all__ = [
     "Bundle",
     "BundleFields",
     "BundleManifest",
+    "Calibration",
     "FileEntry",
     "InputSpec",
+    "Intervals",
+    "Sharpness",
     "TileDefaults",
 ]

@@ -34,10 +34,30 @@ def model_card(fields: BundleFields) -> str:
         _table(("property", "value"), _geometry(fields)),
         "## Metrics",
         _facts(("group", "metric", "value"), fields.metrics),
+        *_calibration(fields),
         "## Provenance",
         _facts(("group", "fact", "value"), fields.provenance),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _calibration(fields: BundleFields) -> Iterator[str]:
+    found = fields.calibration
+    if found is None:
+        return
+    yield "## Calibration"
+    yield (
+        f"Measured on the {found.unit}s of the validation fold. An interval is the mapped value"
+        f" plus or minus the half width; a {found.unit} like those of that fold is meant to lie in"
+        f" it as often as the level says."
+    )
+    rows = [
+        (name, f"{level} % interval", f"± {', '.join(f'{width:.4g}' for width in widths)}")
+        for name, intervals in found.intervals.items()
+        for level, widths in intervals.half_widths.items()
+    ]
+    rows += [(name, "temperature", f"{value:.4g}") for name, value in found.temperature.items()]
+    yield _table(("task", "what", "value"), rows)
 
 
 def _tasks(fields: BundleFields) -> Iterator[tuple[str, ...]]:

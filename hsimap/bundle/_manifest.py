@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from hsimap.bundle._calibration import Calibration
 from hsimap.errors import BundleError
 from hsimap.spectra import Bands
 from hsimap.tasks import Kind, Output, Role, Strict, Task
@@ -150,10 +151,13 @@ class BundleFields(_Record):
     provenance: Facts = Field(default_factory=dict)
     acceptance: tuple[Acceptance, ...] = ()
     """Written by ``hsimap export``; left out of the text where there is none."""
+    calibration: Calibration | None = None
+    """Written by training; left out of the text where there is none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         _check_outputs(self.tasks, self.outputs)
+        _check_calibration(self.tasks, self.calibration)
         steps = {
             "tile.trim": self.tile.trim,
             "tile.ramp": self.tile.ramp,
@@ -212,6 +216,21 @@ def _check_output(output: Output, task: Task) -> None:
         )
 
 
+def _check_calibration(tasks: tuple[Task, ...], calibration: Calibration | None) -> None:
+    if calibration is None:
+        return
+    kinds = {task.name: task.kind for task in tasks}
+    named = [("intervals", name, Kind.CONTINUOUS) for name in calibration.intervals]
+    named += [("temperature", name, Kind.CATEGORICAL) for name in calibration.temperature]
+    named += [("sharpness", name, Kind.CATEGORICAL) for name in calibration.sharpness]
+    for field, name, kind in named:
+        if kinds.get(name) is not kind:
+            raise ValueError(f"calibration.{field}: {name!r} is no {kind.value} task")
+    for name, value in calibration.temperature.items():
+        if value <= 0:
+            raise ValueError(f"calibration.temperature of {name!r} must be above 0, got {value:g}")
+
+
 def complete(fields: BundleFields, files: dict[str, FileEntry]) -> BundleManifest:
     """Return the manifest: the maker's fields, the files, the digest."""
     draft = BundleManifest(**_fields_of(fields), files=files, digest="0" * 64)
@@ -229,8 +248,9 @@ def _fields_of(fields: BundleFields) -> dict[str, Any]:
 
 def _content(manifest: BundleManifest) -> dict[str, Any]:
     content = manifest.model_dump(mode="json")
-    if not content["acceptance"]:
-        del content["acceptance"]  # as in the bundles that were written before there was any
+    for field in ("acceptance", "calibration"):
+        if not content[field]:
+            del content[field]  # as in the bundles that were written before there was any
     return content
 
 

@@ -1,4 +1,4 @@
-"""``hsimap inspect``: what a scene, a model or a folder of maps is."""
+"""``hsimap inspect``: what a scene, a model, a folder of maps or a recipe's labels are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from hsimap.cli._options import Json
+from hsimap.cli._options import Data, Json, Overrides, Overwrite
+from hsimap.errors import UsageError
 
 if TYPE_CHECKING:
     from hsimap.bundle import Bundle
@@ -17,16 +18,35 @@ if TYPE_CHECKING:
 EXAMPLES: Final = """
 hsimap inspect line1.img            bands, wavelengths, size, place
 hsimap inspect models/boreal-demo   tasks, parameters, operations, receptive field
-hsimap inspect maps/line1 --json    what was mapped, with what"""
+hsimap inspect maps/line1 --json    what was mapped, with what
+hsimap inspect my.yaml --out labels distributions, folds, leaks and separability of a recipe"""
 
 
 def run(
     path: Annotated[
-        Path, typer.Argument(help="A scene, a model folder or a folder of maps.", metavar="PATH")
+        Path,
+        typer.Argument(
+            help="A scene, a model folder, a folder of maps or a recipe (.yaml).", metavar="PATH"
+        ),
     ],
+    data: Data = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Of a recipe: folder for dataset.html and dataset.json.", metavar="DIR"),
+    ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Say what a scene, a model or a folder of maps holds."""
+    """Say what a scene, a model, a folder of maps or a recipe's labels are."""
+    if path.suffix in {".yaml", ".yml"}:
+        from hsimap.cli._dataset import inspect_recipe
+
+        inspect_recipe(path, data=data, overrides=overrides, out=out, overwrite=overwrite,
+                       as_json=as_json)  # fmt: skip
+        return
+    if out is not None or data is not None or overrides:
+        raise UsageError(f"--out, --data and --set are for recipes; {path} is no .yaml file")
     facts = _facts(path)
     if as_json:
         typer.echo(json.dumps(facts))

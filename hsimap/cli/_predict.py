@@ -105,6 +105,15 @@ def run(
         Probabilities,
         typer.Option(help="Of a class map: a band a class, the highest only, or none."),
     ] = Probabilities.ALL,
+    intervals: Annotated[
+        int | None,
+        typer.Option(
+            help="Also map both ends of the prediction interval of each value, as 90.",
+            metavar="PERCENT",
+            min=1,
+            max=99,
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan, memory and time; write nothing.")
@@ -135,6 +144,7 @@ def run(
             ramp=ramp,
             memory=parse_bytes(memory),
             probabilities=probabilities.value,
+            intervals=intervals,
             overwrite=overwrite,
         )
         show = _Show(as_json=as_json, quiet=quiet)

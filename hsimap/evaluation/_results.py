@@ -29,7 +29,7 @@ def append_result(path: Path, result: Mapping[str, Any]) -> None:
     StorageError
         If the disk refuses.
     """
-    line = json.dumps(_finite(result), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    line = json.dumps(finite(result), sort_keys=True, ensure_ascii=False, allow_nan=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
@@ -40,11 +40,12 @@ def append_result(path: Path, result: Mapping[str, Any]) -> None:
         raise StorageError(f"cannot append the result to {path}: {error}") from error
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+def finite(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """Return plain JSON values; numbers are rounded to 6 digits, those not finite become null."""
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -32,7 +32,7 @@ class TaskScores:
     n_unmapped: int
     """Labelled pixels that came out invalid; they are in no score."""
     scores: Mapping[str, float]
-    """Categorical: overall and balanced accuracy, macro F1; continuous: R², RMSE, MAE, bias."""
+    """As :func:`class_scores` or :func:`value_scores` names them."""
     standard_errors: Mapping[str, float]
     """Of each score, by block bootstrap; NaN with fewer than two blocks."""
     confusion: tuple[tuple[int, ...], ...] | None
@@ -106,13 +106,29 @@ def score_task(
     edges = np.cumsum(np.bincount(block))[:-1] if block.size else np.array([], dtype=np.int64)
     parts = zip(np.split(t[order], edges), np.split(p[order], edges), strict=True)
     statistics = np.stack([_statistics(task, *part) for part in parts])
+    return score_blocks(task, statistics, n_unmapped=int((labelled & ~mapped).sum()))
+
+
+def score_blocks(task: Task, statistics: NDArray[np.float64], *, n_unmapped: int = 0) -> TaskScores:
+    """Return the scores of a task from the additive statistics of its blocks.
+
+    Parameters
+    ----------
+    task : Task
+        Categorical or continuous.
+    statistics : ndarray
+        ``(block, k)`` of :func:`class_counts` or :func:`value_sums`; at least one row.
+    n_unmapped : int
+        Labelled pixels that came out invalid.
+    """
     total = statistics.sum(axis=0)
-    confusion = None
+    confusion, n = None, total[0]
     if task.kind is Kind.CATEGORICAL:
         confusion = tuple(tuple(int(n) for n in row) for row in _square(total))
+        n = total.sum()
     return TaskScores(
-        n=int(use.sum()),
-        n_unmapped=int((labelled & ~mapped).sum()),
+        n=int(n),
+        n_unmapped=n_unmapped,
         scores={name: float(value) for name, value in _measure(task)(total).items()},
         standard_errors=block_bootstrap(statistics, _measure(task)),
         confusion=confusion,

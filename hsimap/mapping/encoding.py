@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from hsimap.mapping.intervals import Bound, bounded_tasks
 from hsimap.products import Layer
 from hsimap.tasks import CLASS_NODATA, Kind, Output, decode_classes
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
-    from hsimap.mapping.settings import Probabilities
+    from hsimap.mapping.settings import MapSettings, Probabilities
 
 PROBABILITY_STEPS: Final = 65534
 """A probability p is stored as round(p * 65534); 65535 is nodata."""
@@ -30,10 +31,12 @@ class Product:
 
     layer: Layer
     output: Output
+    bound: Bound | None = None
+    """The map holds a bound of the output's prediction interval instead of its value."""
 
 
 def products_of(
-    manifest: BundleManifest, grid: Grid, *, probabilities: Probabilities, tags: Mapping[str, str]
+    manifest: BundleManifest, grid: Grid, *, settings: MapSettings, tags: Mapping[str, str]
 ) -> list[Product]:
     """List the maps that a bundle gives on a scene's grid, in the order of its outputs."""
     tasks = {task.name: task for task in manifest.tasks}
@@ -50,9 +53,36 @@ def products_of(
             tags=dict(tags),
         )
         products += [
-            Product(layer=layer, output=output) for layer in _layers(base, output, probabilities)
+            Product(layer=layer, output=output)
+            for layer in _layers(base, output, settings.probabilities)
         ]
+        if settings.intervals is not None:
+            products += _bounds(base, output, manifest, settings.intervals)
     return products
+
+
+def _bounds(base: Layer, output: Output, manifest: BundleManifest, level: int) -> list[Product]:
+    """Return the maps of both ends of an output's prediction interval."""
+    if output.name not in bounded_tasks(manifest, level) or manifest.calibration is None:
+        return []
+    sides: tuple[tuple[Literal["low", "high"], str], ...] = (("low", "lower"), ("high", "upper"))
+    products = []
+    for side, word in sides:
+        name = f"{output.task}_{side}"
+        part = f"{word} end of the {level} % interval"
+        bound = Bound(intervals=manifest.calibration.intervals[output.task], level=level, side=side)
+        layer = replace(base, name=name, bands=(name,), part=part)
+        products.append(Product(layer=layer, output=output, bound=bound))
+    return products
+
+
+def values_of(product: Product, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what a product shows of blended values, ``(channel, y, x)``: itself, or a bound."""
+    if product.bound is None:
+        return values
+    bound, clip = product.bound, product.layer.task.range
+    low, high = bound.intervals.bounds(values, level=bound.level, clip=clip)
+    return low if bound.side == "low" else high
 
 
 def _layers(base: Layer, output: Output, probabilities: Probabilities) -> list[Layer]:

@@ -19,6 +19,7 @@ from hsimap.mapping.encoding import (
     coarsen_valid,
     encode,
     products_of,
+    values_of,
 )
 from hsimap.mapping.engine import Engine, RowResult, Strip
 from hsimap.mapping.settings import MapSettings, plan_map
@@ -79,9 +80,7 @@ def predict(
     )
     engine = Engine(plan, adapter, runtime=runtime, outputs=bundle.manifest.outputs)
     strips = _delayed_strips(engine, plan)
-    products = products_of(
-        bundle.manifest, scene.grid, probabilities=settings.probabilities, tags={}
-    )
+    products = products_of(bundle.manifest, scene.grid, settings=settings, tags={})
     variables = {p.layer.name: _variable(p, strips, plan) for p in products}
     return xr.Dataset(variables, coords=_coords(scene.grid))
 
@@ -132,7 +131,8 @@ def _variable(product: Product, strips: list[Any], plan: TilePlan) -> xr.Variabl
 
 def _encoded(product: Product, strip: Strip) -> NDArray[np.generic]:
     valid = coarsen_valid(strip.valid, product.output.stride)
-    values = encode(product.layer, strip.values[product.output.name], valid)
+    shown = values_of(product, strip.values[product.output.name])
+    values = encode(product.layer, shown, valid)
     if product.layer.kind != "probabilities":
         return values
     decoded = values.astype(np.float32) * np.float32(1 / PROBABILITY_STEPS)
@@ -141,7 +141,8 @@ def _encoded(product: Product, strip: Strip) -> NDArray[np.generic]:
 
 def _attributes(product: Product) -> dict[str, object]:
     task = product.layer.task
-    attrs: dict[str, object] = {"long_name": task.label}
+    part = product.layer.part
+    attrs: dict[str, object] = {"long_name": f"{task.label}, {part}" if part else task.label}
     if product.layer.kind == "classes":
         attrs["flag_values"] = task.codes
         attrs["flag_meanings"] = " ".join(c.name.replace(" ", "_") for c in task.classes)

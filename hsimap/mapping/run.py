@@ -15,7 +15,7 @@ from hsimap.crashpoints import crash_point, planned_crash
 from hsimap.mapping.adapter import RecyclingSource, SceneAdapter
 from hsimap.mapping.checks import check_room, check_unchanged, is_finished, make_folder
 from hsimap.mapping.commit import finalise, read_finished
-from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of
+from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of, values_of
 from hsimap.mapping.engine import Engine, Strip, rows_needed
 from hsimap.mapping.events import Listener, StripClock, ignore
 from hsimap.mapping.journal import LayerStore, RunFolder, locked
@@ -225,9 +225,8 @@ class _Job:
         crc = {}
         for product, store in self.stores:
             stride = product.output.stride
-            values = encode(
-                product.layer, strip.values[product.output.name], coarsen_valid(strip.valid, stride)
-            )
+            shown = values_of(product, strip.values[product.output.name])
+            values = encode(product.layer, shown, coarsen_valid(strip.valid, stride))
             crc[product.layer.name] = store.write(self._rows(strip.index, stride)[0], values)
         crash_point("strip-written")
         for _, store in self.stores:
@@ -256,7 +255,7 @@ def _identity(
 ) -> dict[str, object]:
     """Return what makes two runs the same, as plain JSON data."""
     tiles = plan.tiles
-    identity = {
+    identity: dict[str, object] = {
         "hsimap": __version__,
         "model": bundle.digest,
         "scene": scene.fingerprint(),
@@ -266,6 +265,8 @@ def _identity(
         "probabilities": settings.probabilities,
         "versions": {name: version(name) for name in ("numpy", "rasterio")},
     }
+    if settings.intervals is not None:
+        identity["intervals"] = settings.intervals
     plain: dict[str, object] = json.loads(json.dumps(identity))
     return plain
 
@@ -295,4 +296,4 @@ def _products(scene: Scene, bundle: Bundle, settings: MapSettings) -> list[Produ
         "HSIMAP_MODEL_DIGEST": bundle.digest,
         "HSIMAP_SCENE": scene.name,
     }
-    return products_of(bundle.manifest, scene.grid, probabilities=settings.probabilities, tags=tags)
+    return products_of(bundle.manifest, scene.grid, settings=settings, tags=tags)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from hsimap.errors import MismatchError, ResourceError
+from hsimap.mapping.intervals import bounded_tasks
 from hsimap.mapping.tiling import READ_AHEAD, TilePlan, TileRules, plan_tiles
 from hsimap.products import BLOCK
 from hsimap.tasks import Scope
@@ -65,6 +66,8 @@ class MapSettings:
     """Budget of the whole process, in bytes."""
     probabilities: Probabilities = "all"
     """Which probability maps are written: one band a class, the highest only, or none."""
+    intervals: int | None = None
+    """Level in percent of the prediction intervals that are written beside the values."""
     overwrite: bool = False
     """Replace the result of a different run."""
 
@@ -137,6 +140,7 @@ def plan_map(
         If an output speaks of whole patches, which have no place on a map.
     """
     _refuse_patches(manifest)
+    bounded_tasks(manifest, settings.intervals)
 
     def memory(tiles: TilePlan, at_once: int) -> int:
         return estimate_memory(tiles, manifest, settings, itemsize=itemsize, at_once=at_once)
@@ -172,8 +176,8 @@ def plan_map(
         at_once=at_once,
         block_rows=block > 0,
         memory_bytes=needed(tiles, at_once, block),
-        output_bytes=grid.height * grid.width * _output_bytes(manifest, settings.probabilities),
-        notes=_rounding_notes(settings, tiles),
+        output_bytes=grid.height * grid.width * _output_bytes(manifest, settings),
+        notes=(*_rounding_notes(settings, tiles), *_interval_notes(manifest, settings)),
     )
 
 
@@ -244,20 +248,32 @@ def estimate_memory(
     # One strip is computed, the others wait or are written: one map at a time is encoded.
     canvases = row * 4 * (sum(channels) * (WRITE_BEHIND + 1) + 2 * max(channels))
     blocks = min(BLOCK, tiles.height) * tiles.width
-    encoding = blocks * (_output_bytes(manifest, settings.probabilities) + 4 * _ENCODING)
+    encoding = blocks * (_output_bytes(manifest, settings) + 4 * _ENCODING)
     counted = BASE_BYTES + stored + image + activations + canvases + encoding
     return int((counted + cache_bytes(settings.memory)) * _SLACK)
 
 
-def _output_bytes(manifest: BundleManifest, probabilities: Probabilities) -> int:
+def _output_bytes(manifest: BundleManifest, settings: MapSettings) -> int:
     total = 0.0
+    bounded = bounded_tasks(manifest, settings.intervals)
     for output in manifest.outputs:
         if output.kind == "categorical":
-            bands = {"all": output.channels, "max": 1, "none": 0}[probabilities]
+            bands = {"all": output.channels, "max": 1, "none": 0}[settings.probabilities]
             total += (1 + 2 * bands) / output.stride**2
         else:
-            total += 4 * output.channels / output.stride**2
+            maps = 3 if output.name in bounded else 1
+            total += 4 * maps * output.channels / output.stride**2
     return -(-int(total * 100) // 100)
+
+
+def _interval_notes(manifest: BundleManifest, settings: MapSettings) -> tuple[str, ...]:
+    bounded = bounded_tasks(manifest, settings.intervals)
+    values = [o.task for o in manifest.outputs if o.kind == "continuous" and o.name == o.task]
+    missing = [name for name in values if name not in bounded] if bounded else []
+    if not missing:
+        return ()
+    told = f"no {settings.intervals} % interval is mapped of {', '.join(missing)}"
+    return (f"{told}: the validation fold had too few labels",)
 
 
 def _rounding_notes(settings: MapSettings, tiles: TilePlan) -> tuple[str, ...]:

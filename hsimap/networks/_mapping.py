@@ -119,7 +119,7 @@ class MappingNetwork(nn.Module):
 
     def _finish(self, task: Task, raw: Tensor) -> Tensor:
         if task.kind is Kind.CATEGORICAL:
-            return raw.softmax(dim=1)
+            return (raw * (1 / self.spec.temperature.get(task.name, 1.0))).softmax(dim=1)
         if task.kind is Kind.SALIENCY:
             return raw.sigmoid()
         offset, gain = self.spec.scaling.get(task.name, (0.0, 1.0))

@@ -170,6 +170,11 @@ class NetworkSpec(Strict):
     normalisation: NormalisationSpec
     scaling: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Continuous task to (offset, gain): value = offset + gain * network's number."""
+    temperature: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
+    """Categorical task to the number that its logits are divided by before they become
+    probabilities; 1 where a task is not named. No class map depends on it."""
 
     @field_validator("settings", mode="after")
     @classmethod
@@ -195,6 +200,12 @@ class NetworkSpec(Strict):
             raise ValueError(
                 f"scaling names {sorted(set(self.scaling) - continuous)}, which is no"
                 f" continuous task"
+            )
+        categorical = {task.name for task in self.tasks if task.kind is Kind.CATEGORICAL}
+        if not set(self.temperature) <= categorical:
+            raise ValueError(
+                f"temperature names {sorted(set(self.temperature) - categorical)}, which is no"
+                f" categorical task"
             )
         return self
 

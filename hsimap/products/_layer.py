@@ -33,6 +33,8 @@ class Layer:
     """255 classes, NaN values, 65535 probabilities."""
     scale: float = 1.0
     """Physical value = stored value * scale."""
+    part: str = ""
+    """What of the variable it shows, where that is not the variable itself."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Provenance; holds no clock, so that bytes repeat."""
 
@@ -41,5 +43,5 @@ class Layer:
         """What people read over the legend: title, and unit in brackets."""
         if self.kind == "probabilities":
             return f"{self.task.label}, probability"
-        plain = self.task.unit in {"", "1"}
-        return self.task.label if plain else f"{self.task.label} [{self.task.unit}]"
+        name = f"{self.task.label}, {self.part}" if self.part else self.task.label
+        return name if self.task.unit in {"", "1"} else f"{name} [{self.task.unit}]"

@@ -10,7 +10,7 @@ from hsimap.training._folds import FoldView, LabelledScene
 from hsimap.training._gradnorm import GradNormBalance
 from hsimap.training._losses import absolute_error, cross_entropy, focal
 from hsimap.training._scenes import RecipeScenes, open_recipe
-from hsimap.training._train import train
+from hsimap.training._train import foreign_share, make_sampler, train
 from hsimap.training._trials import (
     TrialScore,
     collect_scores,
@@ -35,9 +35,11 @@ __all__ = [
     "collect_scores",
     "cross_entropy",
     "focal",
+    "foreign_share",
     "format_trials",
     "git_commit",
     "load_batch",
+    "make_sampler",
     "open_recipe",
     "predict_fold",
     "result_of",

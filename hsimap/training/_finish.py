@@ -19,6 +19,7 @@ from hsimap.geometry import round_up
 from hsimap.labels import TEST
 from hsimap.runtimes import export_onnx
 from hsimap.runtimes._memory import activation_bytes
+from hsimap.training._calibrate import apply_temperature, calibrate
 from hsimap.training._seams import choose_crop, measure_seams
 from hsimap.training._validation import LiveRuntime, predict_fold, whole_targets
 
@@ -122,6 +123,9 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
     scene = opened.scenes[0]
     crop = choose_crop(scene.source, scene.folds.shape)
     seams = measure_seams(network, LiveRuntime(network, device), scene.source, crop)
+    calibration = calibrate(network, opened.scenes, trim=seams.trim, device=device)
+    if calibration is not None:
+        apply_temperature(network, calibration)
     metrics = score_test(network, opened.scenes, trim=seams.trim, device=device)
     onnx, parity = export_onnx(network)
     fields = BundleFields(
@@ -138,6 +142,7 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
         ),
         network=network.spec.model_dump(mode="json"),
         metrics=metrics,
+        calibration=calibration,
         provenance=_provenance(recipe, seams)
         | {"onnx_parity": {"tolerance": parity.tolerance, "worst": parity.worst}}
         | dict(trained.facts),

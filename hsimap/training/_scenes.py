@@ -81,13 +81,15 @@ class NoLabels:
         return np.full(shape, np.nan, dtype=np.float32)
 
 
-def open_recipe(recipe: Recipe) -> RecipeScenes:
+def open_recipe(recipe: Recipe, model: InputSpec | None = None) -> RecipeScenes:
     """Open the scenes, labels and folds of a recipe.
 
     Parameters
     ----------
     recipe : Recipe
         As :func:`hsimap.recipes.load_recipe` returns it.
+    model : InputSpec, optional
+        Read the bands of this model instead of those that the recipe chooses.
 
     Returns
     -------
@@ -101,8 +103,10 @@ def open_recipe(recipe: Recipe) -> RecipeScenes:
     with ExitStack() as stack:
         files = scene_files(recipe)
         opened = [stack.enter_context(_open(file, recipe.input)) for file in files]
-        kept, notes = choose_bands(opened, recipe.input)
-        wanted = _input_spec(opened[0], kept)
+        wanted, notes = model, list[str]()
+        if wanted is None:
+            kept, notes = choose_bands(opened, recipe.input)
+            wanted = _input_spec(opened[0], kept)
         labelled = []
         room = Room(recipe.training.cache_gib)
         for scene, file in zip(opened, files, strict=True):

@@ -189,10 +189,9 @@ def make_sampler(views: Sequence[FoldView], settings: TrainingSettings) -> Patch
     return PatchSampler(positions, rules, shares=shares)
 
 
-def foreign_share(fit: Fit) -> float:
+def foreign_share(sampler: PatchSampler, views: Sequence[FoldView]) -> float:
     """Return the share of the first epoch's patch pixels that belong to other folds."""
     foreign = total = 0
-    sampler, views = fit.material.sampler, fit.material.train
     for step in range(sampler.steps):
         for draw in sampler.batch(0, step):
             view = views[draw.scene]
@@ -258,7 +257,7 @@ def _open_log(fit: Fit, notes: Sequence[str], *, bar: bool) -> AbstractContextMa
 
 
 def _facts(fit: Fit, opened: RecipeScenes, found: TrainStatistics) -> dict[str, Any]:
-    share = foreign_share(fit)
+    share = foreign_share(fit.material.sampler, fit.material.train)
     contexts = sorted({scene.context for scene in opened.scenes})
     return {
         "scenes": [scene.name for scene in opened.scenes],

@@ -116,3 +116,52 @@ def test_a_task_may_have_an_uncertainty_output(fields: Fields) -> None:
     record = BundleFields.model_validate(fields(outputs=[COVER, HEIGHT, STD]))
     assert [output.name for output in record.outputs] == ["cover", "height", "height_std"]
     assert record.input.bands.n == 3
+
+
+CALIBRATION: dict[str, Any] = {
+    "unit": "stand",
+    "intervals": {
+        "height": {
+            "edges": [10.0],
+            "half_widths": {"80": [1.0, 2.5], "90": [2.0, 4.0]},
+            "units": [60.5, 61.5],
+        }
+    },
+    "temperature": {"cover": 1.25},
+    "sharpness": {
+        "cover": {
+            "units": 122, "nll_before": 0.5, "nll_after": 0.4, "ece_before": 0.1,
+            "ece_after": 0.02,
+        }
+    },
+}  # fmt: skip
+
+
+def test_a_calibration_is_part_of_the_digest_and_its_absence_leaves_no_trace(
+    fields: Fields,
+) -> None:
+    without, with_it = text_of(fields()), text_of(fields(calibration=CALIBRATION))
+    assert b"calibration" not in without
+    read = parse_manifest(with_it, where="m")
+    assert read.calibration is not None
+    assert read.calibration.intervals["height"].levels == (80, 90)
+    assert manifest_text(read) == with_it
+    assert read.digest != parse_manifest(without, where="m").digest
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"intervals": {"cover": CALIBRATION["intervals"]["height"]}}, "no continuous task"),
+        ({"temperature": {"height": 1.0}}, "no categorical task"),
+        ({"temperature": {"cover": 0.0}}, "above 0"),
+        ({"intervals": {"height": {"half_widths": {"90": [1, 2]}, "units": [9]}}}, "needs 1 half"),
+        ({"intervals": {"height": {"half_widths": {"90": [-1]}, "units": [9]}}}, "0 or more"),
+        ({"intervals": {"height": {"half_widths": {"100": [1]}, "units": [9]}}}, "percentage"),
+    ],
+)
+def test_a_calibration_that_does_not_fit_the_tasks_is_refused(
+    fields: Fields, change: dict[str, Any], fault: str
+) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        BundleFields.model_validate(fields(calibration=CALIBRATION | change))

@@ -13,10 +13,14 @@ from sklearn import metrics as oracle
 from torchmetrics.regression import MeanSquaredError, R2Score
 
 from hsimap.evaluation import (
+    RocBins,
     append_result,
     block_bootstrap,
     class_counts,
     class_scores,
+    class_table,
+    exact_auc,
+    normalise_confusion,
     score_stands,
     score_task,
     square_blocks,
@@ -49,6 +53,57 @@ def test_class_scores_are_those_of_scikit_learn(pair):
     assert scores["macro_f1"] == pytest.approx(f1)
 
 
+@given(labels)
+def test_the_other_class_scores_are_those_of_scikit_learn(pair):
+    target, predicted = (np.array(side) for side in pair)
+    counts = class_counts(target, predicted, n_classes=4).reshape(4, 4)
+    scores, present = class_scores(counts), np.unique(target)
+    for average in ("macro", "weighted"):
+        found = oracle.precision_recall_fscore_support(
+            target, predicted, labels=present, average=average, zero_division=0
+        )
+        assert scores[f"{average}_precision"] == pytest.approx(found[0])
+        assert scores[f"{average}_f1"] == pytest.approx(found[2])
+    assert scores["macro_accuracy"] == pytest.approx(
+        np.mean([oracle.accuracy_score(target == c, predicted == c) for c in present])
+    )
+    if len(np.union1d(target, predicted)) > 1:
+        assert scores["kappa"] == pytest.approx(oracle.cohen_kappa_score(target, predicted))
+    each = oracle.precision_recall_fscore_support(
+        target, predicted, labels=present, average=None, zero_division=0
+    )
+    table = class_table(counts)
+    for name, expected in zip(("precision", "recall", "f1"), each, strict=False):
+        assert table[name][present] == pytest.approx(expected)
+        assert np.isnan(np.delete(table[name], present)).all()
+    shares = oracle.confusion_matrix(target, predicted, labels=range(4), normalize="true")
+    assert normalise_confusion(counts)[present] == pytest.approx(shares[present])
+
+
+@given(st.integers(2, 400), st.integers(0, 999), st.sampled_from([0.01, 1.0, 30.0]))
+def test_the_area_under_the_curve_is_that_of_scikit_learn(n, seed, sharpness):
+    rng = np.random.default_rng(seed)
+    target = rng.integers(0, 3, n)
+    logits = (rng.normal(size=(3, n)) + np.eye(3)[:, target]) * sharpness
+    p = np.exp(logits - logits.max(axis=0))
+    p = (p / p.sum(axis=0)).astype(np.float32)
+    bins = RocBins(3)
+    for part in np.array_split(np.arange(n), 3):
+        bins.add(target[part], p[:, part])
+    area, error = bins.auc()
+    exact = exact_auc(target, p)
+    for k in range(3):
+        if 0 < (target == k).sum() < n:
+            expected = oracle.roc_auc_score(target == k, p[k])
+            assert exact[k] == pytest.approx(expected)
+            assert abs(area[k] - expected) <= error[k] + 1e-12
+        else:
+            assert np.isnan(area[k])
+            assert np.isnan(exact[k])
+    if sharpness == 1 and n > 100:
+        assert np.nanmax(error) < 0.01
+
+
 def test_value_scores_are_those_of_torchmetrics():
     rng = np.random.default_rng(0)
     target = rng.normal(5000, 700, 400)
@@ -60,6 +115,8 @@ def test_value_scores_are_those_of_torchmetrics():
     assert scores["rmse"] == pytest.approx(float(rmse(*pair)), rel=1e-6)
     assert scores["mae"] == pytest.approx(oracle.mean_absolute_error(target, predicted))
     assert scores["bias"] == pytest.approx((predicted - target).mean())
+    assert scores["pearson"] == pytest.approx(np.corrcoef(target, predicted)[0, 1])
+    assert scores["rrmse"] == pytest.approx(scores["rmse"] / target.mean())
 
 
 def test_no_pixel_gives_nan_and_no_warning():

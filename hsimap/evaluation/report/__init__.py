@@ -1,0 +1,8 @@
+"""Reports as one HTML page each; the numbers come from :mod:`hsimap.evaluation`."""
+
+from __future__ import annotations
+
+from hsimap.evaluation.report._dataset import dataset_page
+from hsimap.evaluation.report._evaluation import evaluation_page
+
+__all__ = ["dataset_page", "evaluation_page"]
