@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from hsimap.errors import MismatchError
+from hsimap.runtimes import STORED
 from hsimap.scenes import stored_value
 from hsimap.spectra import match_bands
 
@@ -27,8 +28,8 @@ class Source(Protocol):
     def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Return ``(band, y, x)`` stored values and ``(y, x)`` True = valid; outside = invalid."""
 
-    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Convert stored values to float32 in the bundle's storage units, until the next call."""
+    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return what a runtime takes: float32, or integers as stored; until the next call."""
 
 
 class Pixels(Protocol):
@@ -41,6 +42,10 @@ class Pixels(Protocol):
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of a stored sample."""
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether a runtime takes the samples as they are stored."""
 
     def read(
         self, window: Window, out: NDArray[np.generic]
@@ -99,6 +104,11 @@ class SceneAdapter:
         return self._scene.grid.height, self._scene.grid.width
 
     @property
+    def is_stored(self) -> bool:
+        """Whether a stored integer is a value in the bundle's storage units as it stands."""
+        return self._factor == 1 and self.dtype in STORED
+
+    @property
     def itemsize(self) -> int:
         """Bytes of one stored sample."""
         return self.dtype.itemsize
@@ -120,13 +130,16 @@ class SceneAdapter:
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Return ``(band, y, x)`` in the scene's storage units and ``(y, x)`` True = valid.
 
-        The values go to ``out``, of their shape and type, where it is given.
+        The values go to ``out``, of their shape and type, where it is given. Integers are 0 where
+        not valid.
         """
         values, valid = self._scene.read(window, self._indices, out=out)
         missing = stored_value(self._nodata, values.dtype)
         if missing is not None:
             for plane in values:
                 valid &= plane != missing
+        if self.dtype.kind in "iu":
+            _clear(values, valid)
         return values, valid
 
     def to_network(
@@ -167,14 +180,27 @@ class RecyclingSource:
         self._rooms.append(room)
         return self._adapter.read(window, room[:size].reshape(shape))
 
-    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Convert as :meth:`SceneAdapter.to_network` does; the result stands until the next call.
+    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return what a runtime takes; the result stands until the next call.
 
-        Fresh memory of that size costs more than the conversion.
+        Fresh memory of that size costs more than a conversion.
         """
+        if self._adapter.is_stored:
+            return np.ascontiguousarray(values)
         if self._image.shape != values.shape:
             self._image = np.empty(values.shape, dtype=np.float32)
         return self._adapter.to_network(values, self._image)
+
+
+def _clear(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:
+    """Set invalid pixels to 0 in place, in the rows where there are some."""
+    rows = np.flatnonzero(~valid.all(axis=1))
+    if not rows.size:
+        return
+    part = slice(rows[0], rows[-1] + 1)
+    shown = valid[part].astype(values.dtype)
+    for plane in values:
+        np.multiply(plane[part], shown, out=plane[part])
 
 
 def _factor(scene: float | None, wanted: float | None) -> float:

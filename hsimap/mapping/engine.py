@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsimap.mapping.blending import TileRow, blend_strip
+from hsimap.mapping.blending import TileRow, TileSquares, blend_strip
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.streams import prefetch
 
@@ -32,6 +32,17 @@ class Strip:
     """Finished rows of a scene, over its whole width."""
 
     index: int
+    values: dict[str, NDArray[np.float32]]
+    """Output name to ``(channel, y, x) float32``, blended; meaningless where not valid."""
+    valid: NDArray[np.bool_]
+    """``(y, x)`` at the scene's resolution, True = valid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Square:
+    """Finished pixels that one tile answers for."""
+
+    tile: Tile
     values: dict[str, NDArray[np.float32]]
     """Output name to ``(channel, y, x) float32``, blended; meaningless where not valid."""
     valid: NDArray[np.bool_]
@@ -93,14 +104,7 @@ class Engine:
         """
         rows = rows_needed(self._plan, wanted)
         emit = set(wanted)
-        groups = prefetch(
-            (
-                group
-                for row in rows
-                for group in read_groups(self._source, self._plan, row, at_once=self._at_once)
-            ),
-            depth=READ_AHEAD,
-        )
+        groups = self._read_ahead(rows)
         pixels = cut_tiles(self._plan, groups)
         carry: dict[str, NDArray[np.float32]] = {}
         previous = -1
@@ -113,6 +117,68 @@ class Engine:
                 previous = row
                 if row in emit:
                     yield strip
+
+    def squares(self, wanted: Sequence[int]) -> Iterator[Square]:
+        """Yield the finished squares of the wanted strips, row by row, from left to right.
+
+        The numbers are those of :meth:`strips`; no more than a tile and the ramps is held.
+        """
+        rows, emit = rows_needed(self._plan, wanted), set(wanted)
+        canvases = {
+            output.name: TileSquares(self._plan, channels=output.channels, stride=output.stride)
+            for output in self._outputs
+        }
+        groups = self._read_ahead(rows)
+        pixels = cut_tiles(self._plan, groups)
+        previous = -1
+        with closing(groups):  # type: ignore[type-var]  # prefetch is a generator
+            for row in rows:
+                for canvas in canvases.values():
+                    canvas.start_row(row, follows=row == previous + 1)
+                previous = row
+                for _ in range(self._plan.n_cols):
+                    square = self._square(pixels, canvases)
+                    if row in emit:
+                        yield square
+                    del square  # the next tile needs the memory
+
+    def _square(self, pixels: Iterator[TilePixels], canvases: dict[str, TileSquares]) -> Square:
+        """Run the network on the next tile and blend it in."""
+        tile, inner, results = self._run(pixels)
+        finished = {
+            name: canvas.add(tile, None if results is None else results[name][0])
+            for name, canvas in canvases.items()
+        }
+        kept = self._plan.kept
+        return Square(tile=tile, values=finished, valid=inner[:kept, :kept])
+
+    def _run(
+        self, pixels: Iterator[TilePixels]
+    ) -> tuple[Tile, NDArray[np.bool_], dict[str, NDArray[np.float32]] | None]:
+        """Return the next tile, its footprint's validity, and what the network makes of it.
+
+        None where no pixel is valid.
+        """
+        tile, values, valid = next(pixels)
+        foot, trim = tile.footprint, self._plan.trim
+        inner = valid[trim:, trim:][: foot.height, : foot.width]
+        results = None
+        if inner.any():
+            image = self._source.to_network(values)[None]
+            del values  # not needed while the network runs
+            results = self._runtime.forward(image, valid.astype(np.float32)[None, None])
+        self._on_tile()
+        return tile, inner, results
+
+    def _read_ahead(self, rows: Sequence[int]) -> Iterator[TileGroup]:
+        return prefetch(
+            (
+                group
+                for row in rows
+                for group in read_groups(self._source, self._plan, row, at_once=self._at_once)
+            ),
+            depth=READ_AHEAD,
+        )
 
     def read_row(self, row: int) -> Iterator[TilePixels]:
         """Read the tiles of one row, one by one, without reading ahead."""
@@ -127,19 +193,11 @@ class Engine:
         window = self._plan.row_window(row)
         seen = np.zeros((window.height, window.width), dtype=bool)
         for _ in range(self._plan.n_cols):
-            tile, values, valid = next(pixels)
+            tile, inner, results = self._run(pixels)
             foot = tile.footprint
-            inner = valid[self._plan.trim :, self._plan.trim :][: foot.height, : foot.width]
             seen[:, foot.col : foot.col + foot.width] = inner
-            if inner.any():
-                image = self._source.to_network(values)[None]
-                del values  # as large as half the image; not needed while the network runs
-                mask = valid.astype(np.float32)[None, None]
-                results = self._runtime.forward(image, mask)
-                del image  # else it lies beside the next tile's
-                for name, result in results.items():
-                    canvases[name].add(tile, result[0])
-            self._on_tile()
+            for name, result in (results or {}).items():
+                canvases[name].add(tile, result[0])
         return RowResult(
             values={name: canvas.values for name, canvas in canvases.items()}, valid=seen
         )

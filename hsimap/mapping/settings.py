@@ -111,6 +111,7 @@ def plan_map(
     *,
     itemsize: int,
     storage: Storage | None = None,
+    as_stored: bool = False,
 ) -> MapPlan:
     """Resolve the tile grid of a scene from its shape, the bundle, the options and the memory.
 
@@ -126,6 +127,8 @@ def plan_map(
         Bytes of one stored sample of the scene.
     storage : Storage, optional
         How the scene lies on the disk.
+    as_stored : bool
+        Whether the network is given the scene's integers as they are.
 
     Raises
     ------
@@ -137,7 +140,9 @@ def plan_map(
     _refuse_patches(manifest)
 
     def memory(tiles: TilePlan, at_once: int) -> int:
-        return estimate_memory(tiles, manifest, settings, itemsize=itemsize, at_once=at_once)
+        return estimate_memory(
+            tiles, manifest, settings, itemsize=itemsize, at_once=at_once, as_stored=as_stored
+        )
 
     pixel = manifest.input.n_bands * itemsize + 1
 
@@ -227,7 +232,13 @@ def cache_bytes(memory: int) -> int:
 
 
 def estimate_memory(
-    tiles: TilePlan, manifest: BundleManifest, settings: MapSettings, *, itemsize: int, at_once: int
+    tiles: TilePlan,
+    manifest: BundleManifest,
+    settings: MapSettings,
+    *,
+    itemsize: int,
+    at_once: int,
+    as_stored: bool = False,
 ) -> int:
     """Return the estimated peak of the process, in bytes (see ``docs/concepts.md``)."""
     n_bands, shared = manifest.input.n_bands, max(tiles.side - tiles.kept, 0)
@@ -235,12 +246,16 @@ def estimate_memory(
     columns = (READ_AHEAD + 1) * (min(at_once, tiles.n_cols) * tiles.kept + shared)
     stored = tiles.side * (columns + shared + tiles.side) * (n_bands * itemsize + 1)
     area = tiles.side**2
-    image = area * (n_bands + 1) * 4
     activations = area * (manifest.activation_bytes_per_px or _ACTIVATION_BYTES)
-    row = (tiles.kept + tiles.ramp) * tiles.width
+    image = area * (n_bands + 1) * 4
+    stated = manifest.stored_activation_bytes_per_px
+    if stated is not None and as_stored:
+        activations, image = area * stated, area * 4
     channels = [output.channels / output.stride**2 for output in manifest.outputs]
-    # One strip is computed, the others wait or are written: one map at a time is encoded.
-    canvases = row * 4 * (sum(channels) * (WRITE_BEHIND + 1) + 2 * max(channels))
+    # One square waits or is written, one map at a time, while the next one is computed; of the
+    # rows above and below the ramps alone.
+    canvases = area * 4 * (sum(channels) * (WRITE_BEHIND + 1) + 2 * max(channels))
+    canvases += 8 * sum(channels) * tiles.ramp * tiles.width
     blocks = min(BLOCK, tiles.height) * tiles.width
     encoding = blocks * (_output_bytes(manifest, settings.probabilities) + 4 * _ENCODING)
     counted = BASE_BYTES + stored + image + activations + canvases + encoding

@@ -79,7 +79,7 @@ class TorchRuntime:
         }
 
     def forward(
-        self, image: NDArray[np.float32], valid: NDArray[np.float32]
+        self, image: NDArray[np.generic], valid: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`."""
         self._contract.check_input(image, valid)
@@ -102,9 +102,12 @@ class TorchRuntime:
         reduced = self._precision == "bf16"
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=reduced)
 
-    def _tensor(self, array: NDArray[np.float32]) -> torch.Tensor:
-        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
-        return tensor.contiguous(memory_format=torch.channels_last)
+    def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
+        """Bring an array to the device as it is stored, and to float32 there."""
+        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(torch.float32, memory_format=torch.channels_last)
 
     def close(self) -> None:
         """Give memory back."""
