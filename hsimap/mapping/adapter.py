@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isclose, prod
 from typing import TYPE_CHECKING, Protocol
 
@@ -169,16 +170,30 @@ class RecyclingSource:
     def __init__(self, pixels: Pixels, n: int) -> None:
         self._adapter = pixels
         self._rooms: list[NDArray[np.generic]] = [np.empty(0)] * n
+        self._last: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
         self._image = np.empty(0, dtype=np.float32)
 
-    def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        """Return ``(band, y, x)`` stored values, which stand for ``n - 1`` more reads."""
+    def read(
+        self, window: Window, *, shared: int = 0
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Return ``(band, y, x)`` stored values, which stand for ``n - 1`` more reads.
+
+        The first ``shared`` columns are the last ones of the read before and are copied from it.
+        """
         shape = (self._adapter.n_bands, window.height, window.width)
         room, size = self._rooms.pop(0), prod(shape)
         if room.size < size:
             room = np.empty(size, self._adapter.dtype)
         self._rooms.append(room)
-        return self._adapter.read(window, room[:size].reshape(shape))
+        values = room[:size].reshape(shape)
+        valid = np.empty(shape[1:], dtype=bool)
+        fresh = replace(window, col=window.col + shared, width=window.width - shared)
+        valid[:, shared:] = self._adapter.read(fresh, values[:, :, shared:])[1]
+        if shared and self._last is not None:
+            values[:, :, :shared] = self._last[0][:, :, -shared:]
+            valid[:, :shared] = self._last[1][:, -shared:]
+        self._last = values, valid
+        return values, valid
 
     def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return what a runtime takes; the result stands until the next call.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.blending import TileRow, TileSquares, blend_strip
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.streams import prefetch
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
     TileGroup = tuple[list[Tile], Window, NDArray[np.generic], NDArray[np.bool_]]
     TilePixels = tuple[Tile, NDArray[np.generic], NDArray[np.bool_]]
+
+    class ReadNext(Protocol):
+        """See :meth:`hsimap.mapping.adapter.RecyclingSource.read`."""
+
+        def __call__(
+            self, window: Window, *, shared: int
+        ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+            """Read a window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,58 +245,48 @@ def rows_needed(plan: TilePlan, wanted: Sequence[int]) -> list[int]:
 
 
 def read_groups(source: Source, plan: TilePlan, row: int, *, at_once: int) -> Iterator[TileGroup]:
-    """Read the tiles of a row in groups; columns that two tiles share are read once.
+    """Read the tiles of a row in groups; columns that two groups share are read once.
 
     Yields
     ------
     tiles : list of Tile
         Up to ``at_once`` neighbours.
     window : Window
-        What was read: their columns without those that the group before has.
+        Their pixels.
     values : ndarray
         ``(band, side, x)`` in storage units.
     valid : ndarray
         ``(side, x)``.
     """
-    tiles, shared = list(plan.row_tiles(row)), max(plan.side - plan.kept, 0)
+    tiles, overlap = list(plan.row_tiles(row)), max(plan.side - plan.kept, 0)
+    read = source.read if isinstance(source, RecyclingSource) else _joining(source)
     for first in range(0, len(tiles), at_once):
         group = tiles[first : first + at_once]
-        left = group[0].read.col + (shared if first else 0)
-        right = group[-1].read.col + plan.side
-        window = replace(group[0].read, col=left, width=right - left)
-        yield group, window, *source.read(window)
+        left, right = group[0].read.col, group[-1].read.col + plan.side
+        window = replace(group[0].read, width=right - left)
+        yield group, window, *read(window, shared=overlap if first else 0)
+
+
+def _joining(source: Source) -> ReadNext:
+    """Return how a source reads whose pixels are in fresh memory each time."""
+    last: list[tuple[NDArray[np.generic], NDArray[np.bool_]]] = []
+
+    def read(window: Window, *, shared: int) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        fresh = replace(window, col=window.col + shared, width=window.width - shared)
+        values, valid = source.read(fresh)
+        if shared:
+            before = last.pop()
+            values = np.concatenate([before[0][:, :, -shared:], values], axis=2)
+            valid = np.concatenate([before[1][:, -shared:], valid], axis=1)
+        last[:] = [(values, valid)]
+        return values, valid
+
+    return read
 
 
 def cut_tiles(plan: TilePlan, groups: Iterable[TileGroup]) -> Iterator[TilePixels]:
     """Yield ``(tile, values, valid)``, ``(band, side, side)`` and ``(side, side)``, from groups."""
-    shared = max(plan.side - plan.kept, 0)
-    carry: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
     for group, window, values, valid in groups:
-        start = window.col
         for tile in group:
-            left = tile.read.col - start
-            right = left + plan.side
-            if left >= 0 or carry is None:
-                yield tile, values[:, :, left:right], valid[:, left:right]
-            else:
-                yield (
-                    tile,
-                    np.concatenate([carry[0][:, :, left:], values[:, :, :right]], axis=2),
-                    np.concatenate([carry[1][:, left:], valid[:, :right]], axis=1),
-                )
-        carry = _last_columns(carry, (values, valid), shared)
-
-
-def _last_columns(
-    before: tuple[NDArray[np.generic], NDArray[np.bool_]] | None,
-    last: tuple[NDArray[np.generic], NDArray[np.bool_]],
-    n: int,
-) -> tuple[NDArray[np.generic], NDArray[np.bool_]] | None:
-    """Return a copy of the last ``n`` columns that were read, so that the rest can go."""
-    if n == 0:
-        return None
-    values, valid = last
-    if before is not None and values.shape[2] < n:
-        values = np.concatenate([before[0], values], axis=2)
-        valid = np.concatenate([before[1], valid], axis=1)
-    return values[:, :, -n:].copy(), valid[:, -n:].copy()
+            left = tile.read.col - window.col
+            yield tile, values[:, :, left : left + plan.side], valid[:, left : left + plan.side]

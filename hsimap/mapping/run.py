@@ -21,7 +21,7 @@ from hsimap.mapping.events import Listener, StripClock, ignore
 from hsimap.mapping.journal import LayerStore, RunFolder, locked
 from hsimap.mapping.prepare import middle_tile, open_route, pixels_of, plan_scene
 from hsimap.mapping.probe import resolve_route
-from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings, cache_bytes
+from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.scenes import bound_cache
 from hsimap.streams import drain
@@ -111,9 +111,9 @@ def map_scene(
     """
     started = time.monotonic()
     planned_crash()
-    bound_cache(cache_bytes(settings.memory))
     adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_scene(scene, adapter, bundle, settings)
+    bound_cache(plan.cache_bytes)
     tile = partial(middle_tile, adapter, plan)
     route, told = resolve_route(bundle, settings, out=out, sample=tile)
     wanted: list[int] = []
