@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from hsimap.bundle import Bundle
     from hsimap.networks import MappingNetwork
+
+_RANK: Final = 4
 
 
 class TorchRuntime:
@@ -61,8 +63,10 @@ class TorchRuntime:
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
-        network = network.eval().to(self._device, torch.float32)
-        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self._network = network.eval().to(self._device, torch.float32)
+        for weight in self._network.parameters():
+            if weight.dim() == _RANK:  # the layout is known for four axes only
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     def describe(self) -> dict[str, str]:
         """Return what may change the bits of a result."""

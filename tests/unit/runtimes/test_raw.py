@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hsimap.runtimes import STORED
+from hsimap.bundle import Bundle
+from hsimap.runtimes import STORED, open_runtime
 from hsimap.runtimes._raw import take_integers
 
 N_BANDS, N_OUT = 40, 3
@@ -132,3 +135,34 @@ def test_a_mean_far_from_zero_in_units_of_its_spread_is_not_folded(monkeypatch):
 
 def test_rows_too_few_for_two_pieces_are_left_alone():
     assert not take_integers(model([*MASK, *NORM, WHERE, conv(3)]), np.dtype(np.int16), side=7)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+@pytest.mark.parametrize("dtype", sorted(STORED, key=str), ids=str)
+def test_a_trained_model_says_the_same_of_integers_and_of_floats(runtime, dtype):
+    bundle = Bundle.load(Path(__file__).parents[3] / "models" / "boreal-demo")
+    rng = np.random.default_rng(4)
+    valid = (rng.random((2, 1, 72, 64)) < 0.8).astype(np.float32)
+    high = min(6000, np.iinfo(dtype).max)
+    image = (rng.integers(0, high, (2, bundle.manifest.input.n_bands, 72, 64)) * valid).astype(
+        dtype
+    )
+    image.flags.writeable = False  # what a reader hands out may be read-only
+    opened = open_runtime(bundle, runtime=runtime, device="cpu", threads=1)
+    expected, found = opened.forward(image.astype(np.float32), valid), opened.forward(image, valid)
+    opened.close()
+    for name, values in expected.items():
+        scale = max(float(np.ptp(values)), 0.01)
+        np.testing.assert_allclose(found[name], values, atol=1e-5 * scale, err_msg=name)
+
+
+def test_integers_that_the_graph_cannot_take_are_made_floats(one_task_graph, make_bundle):
+    runtime = open_runtime(
+        make_bundle(one_task_graph().SerializeToString()), device="cpu", threads=1
+    )
+    image = np.random.default_rng(0).integers(0, 9, (1, 3, 8, 8)).astype(np.uint8)
+    valid = np.ones((1, 1, 8, 8), np.float32)
+    expected = runtime.forward(image.astype(np.float32), valid)["height"]
+    np.testing.assert_array_equal(runtime.forward(image, valid)["height"], expected)
+    with pytest.raises(ValueError, match="wrong dtype"):
+        runtime.forward(image.astype(np.int64), valid)
