@@ -145,6 +145,8 @@ class BundleFields(_Record):
     tile: TileDefaults
     activation_bytes_per_px: float | None = Field(default=None, gt=0)
     """Peak memory of a forward per input pixel; None = not measured."""
+    stored_activation_bytes_per_px: float | None = Field(default=None, gt=0)
+    """The same where a scene's integers go in as they are stored; None = not measured."""
     network: dict[str, JsonValue] | None = None
     """NetworkSpec as JSON; None = the bundle is ONNX only."""
     metrics: Facts = Field(default_factory=dict)
@@ -248,9 +250,9 @@ def _fields_of(fields: BundleFields) -> dict[str, Any]:
 
 def _content(manifest: BundleManifest) -> dict[str, Any]:
     content = manifest.model_dump(mode="json")
-    for field in ("acceptance", "calibration"):
-        if not content[field]:
-            del content[field]  # as in the bundles that were written before there was any
+    for name in ("acceptance", "calibration", "stored_activation_bytes_per_px"):
+        if not content[name]:
+            del content[name]  # as in the bundles that were written before there was any
     return content
 
 

@@ -30,5 +30,5 @@ def run(
 
     bundle = import_onnx(network, manifest, out, overwrite=overwrite)
     if bundle.manifest.activation_bytes_per_px is None:
-        bundle = bundle.rewrite({"activation_bytes_per_px": measure_activations(bundle)})
+        bundle = bundle.rewrite(measure_activations(bundle))
     typer.echo(f"{bundle.path}: model {bundle.name}, digest {bundle.digest[:12]}")

@@ -36,7 +36,7 @@ class Fold(Protocol):
     def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Return ``(band, y, x)`` stored values and ``(y, x)`` True = valid and shown."""
 
-    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
+    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """Convert stored values to float32 in the model's storage units."""
 
     def targets(self, window: Window) -> dict[str, NDArray[Any]]:

@@ -74,7 +74,7 @@ def export_routes(
     InputError
         If the scene holds too few valid pixels.
     """
-    changes: dict[str, object] = {"activation_bytes_per_px": measure_activations(bundle)}
+    changes: dict[str, object] = {**measure_activations(bundle)}
     if scene is None:
         return bundle.rewrite(changes), 0.0
     blocks = _Blocks(bundle, scene)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isclose, prod
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from hsimap.errors import MismatchError
+from hsimap.runtimes import STORED
 from hsimap.scenes import stored_value
 from hsimap.spectra import match_bands
 
@@ -27,8 +29,8 @@ class Source(Protocol):
     def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Return ``(band, y, x)`` stored values and ``(y, x)`` True = valid; outside = invalid."""
 
-    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Convert stored values to float32 in the bundle's storage units, until the next call."""
+    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return what a runtime takes: float32, or integers as stored; until the next call."""
 
 
 class Pixels(Protocol):
@@ -41,6 +43,10 @@ class Pixels(Protocol):
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of a stored sample."""
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether a runtime takes the samples as they are stored."""
 
     def read(
         self, window: Window, out: NDArray[np.generic]
@@ -104,6 +110,11 @@ class SceneAdapter:
         return self._scene.grid.height, self._scene.grid.width
 
     @property
+    def is_stored(self) -> bool:
+        """Whether a stored integer is a value in the bundle's storage units as it stands."""
+        return self._factor == 1 and self.dtype in STORED
+
+    @property
     def itemsize(self) -> int:
         """Bytes of one stored sample."""
         return self.dtype.itemsize
@@ -125,13 +136,16 @@ class SceneAdapter:
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Return ``(band, y, x)`` in the scene's storage units and ``(y, x)`` True = valid.
 
-        The values go to ``out``, of their shape and type, where it is given.
+        The values go to ``out``, of their shape and type, where it is given. Integers are 0 where
+        not valid.
         """
         values, valid = self._scene.read(window, self._indices, out=out)
         missing = stored_value(self._nodata, values.dtype)
         if missing is not None:
             for plane in values:
                 valid &= plane != missing
+        if self.dtype.kind in "iu":
+            _clear(values, valid)
         return values, valid
 
     def to_network(
@@ -161,25 +175,52 @@ class RecyclingSource:
     def __init__(self, pixels: Pixels, n: int) -> None:
         self._adapter = pixels
         self._rooms: list[NDArray[np.generic]] = [np.empty(0)] * n
+        self._last: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
         self._image = np.empty(0, dtype=np.float32)
 
-    def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        """Return ``(band, y, x)`` stored values, which stand for ``n - 1`` more reads."""
+    def read(
+        self, window: Window, *, shared: int = 0
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Return ``(band, y, x)`` stored values, which stand for ``n - 1`` more reads.
+
+        The first ``shared`` columns are the last ones of the read before and are copied from it.
+        """
         shape = (self._adapter.n_bands, window.height, window.width)
         room, size = self._rooms.pop(0), prod(shape)
         if room.size < size:
             room = np.empty(size, self._adapter.dtype)
         self._rooms.append(room)
-        return self._adapter.read(window, room[:size].reshape(shape))
+        values = room[:size].reshape(shape)
+        valid = np.empty(shape[1:], dtype=bool)
+        fresh = replace(window, col=window.col + shared, width=window.width - shared)
+        valid[:, shared:] = self._adapter.read(fresh, values[:, :, shared:])[1]
+        if shared and self._last is not None:
+            values[:, :, :shared] = self._last[0][:, :, -shared:]
+            valid[:, :shared] = self._last[1][:, -shared:]
+        self._last = values, valid
+        return values, valid
 
-    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Convert as :meth:`SceneAdapter.to_network` does; the result stands until the next call.
+    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return what a runtime takes; the result stands until the next call.
 
-        Fresh memory of that size costs more than the conversion.
+        Fresh memory of that size costs more than a conversion.
         """
+        if self._adapter.is_stored:
+            return np.ascontiguousarray(values)
         if self._image.shape != values.shape:
             self._image = np.empty(values.shape, dtype=np.float32)
         return self._adapter.to_network(values, self._image)
+
+
+def _clear(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:
+    """Set invalid pixels to 0 in place, in the rows where there are some."""
+    rows = np.flatnonzero(~valid.all(axis=1))
+    if not rows.size:
+        return
+    part = slice(rows[0], rows[-1] + 1)
+    shown = valid[part].astype(values.dtype)
+    for plane in values:
+        np.multiply(plane[part], shown, out=plane[part])
 
 
 def _factor(scene: float | None, wanted: float | None) -> float:

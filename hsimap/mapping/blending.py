@@ -66,6 +66,83 @@ class TileRow:
         self.values[:, :, left + fade : left + width] = new[:, :, fade:]
 
 
+class TileSquares:
+    """The same for one output of a whole scene, given out square by square.
+
+    Holds no more than the ramps: the right one of the tile before, and the lower ones of the tile
+    row above. Bits are those of :class:`TileRow` and :func:`blend_strip`.
+
+    Parameters
+    ----------
+    plan : TilePlan
+        The scene's tile grid, in input pixels.
+    channels : int
+        Channels of the output.
+    stride : int
+        Input pixels per output pixel.
+    """
+
+    def __init__(self, plan: TilePlan, *, channels: int, stride: int) -> None:
+        self._plan, self._stride, self._channels = plan, stride, channels
+        self._right: NDArray[np.float32] | None = None
+        self._upper: NDArray[np.float32] | None = None
+        self._lower: NDArray[np.float32] | None = None
+
+    def start_row(self, row: int, *, follows: bool) -> None:
+        """Begin a tile row; ``follows`` = the row above was the one before."""
+        width = -(-self._plan.width // self._stride)
+        ramp = self._plan.ramp // self._stride
+        self._upper = self._lower if follows and row else None
+        self._lower = np.zeros((self._channels, ramp, width), dtype=np.float32)
+        self._right = None
+
+    def add(self, tile: Tile, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """Blend in the next tile of the row; return its finished square.
+
+        Parameters
+        ----------
+        tile : Tile
+            Tiles come from left to right, and none is left out.
+        values : ndarray or None
+            ``(channel, side / stride, side / stride)``, changed in place; None = it was not run.
+
+        Returns
+        -------
+        ndarray
+            ``(channel, <= kept, <= kept)``, a view; 0 where no tile was run.
+        """
+        s = self._stride
+        kept, ramp, trim = self._plan.kept // s, self._plan.ramp // s, self._plan.trim // s
+        left = tile.footprint.col // s
+        height, width = (-(-n // s) for n in (tile.footprint.height, tile.footprint.width))
+        before = None if self._right is None else self._right[:, :, :width]
+        if values is None:
+            new = np.zeros((self._channels, height, width), dtype=np.float32)
+            if before is not None:
+                new[:, :, : before.shape[2]] = before
+        else:
+            new = values[:, trim : trim + height, trim : trim + width]
+            if before is not None:
+                part = new[:, :, : before.shape[2]]
+                part[...] = before + ramp_weights(ramp)[: before.shape[2]] * (part - before)
+        self._right = new[:, :, kept : kept + ramp].copy()
+        return self._fade_down(new[:, :, :kept], left, kept=kept, ramp=ramp)
+
+    def _fade_down(
+        self, square: NDArray[np.float32], left: int, *, kept: int, ramp: int
+    ) -> NDArray[np.float32]:
+        """Fade the tile row above into a square and keep its own lower ramp."""
+        columns = slice(left, left + square.shape[2])
+        lower = square[:, kept : kept + ramp]
+        if self._lower is not None:
+            self._lower[:, : lower.shape[1], columns] = lower
+        if self._upper is not None and ramp:
+            top = square[:, : min(ramp, square.shape[1])]
+            upper = self._upper[:, : top.shape[1], columns]
+            top[...] = upper + ramp_weights(ramp)[: top.shape[1], None] * (top - upper)
+        return square[:, :kept]
+
+
 def blend_strip(
     upper: NDArray[np.float32] | None, row: NDArray[np.float32], *, kept: int, ramp: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -33,6 +33,11 @@ class BlockRows:
         self._below: dict[tuple[int, int], _Rows] = {}
         self.n_bands, self.dtype = adapter.n_bands, adapter.dtype
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether a runtime takes the samples as they are stored."""
+        return self._adapter.is_stored
+
     def read(
         self, window: Window, out: NDArray[np.generic]
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:

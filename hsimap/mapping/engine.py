@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from hsimap.mapping.blending import TileRow, blend_strip
+from hsimap.mapping.adapter import RecyclingSource
+from hsimap.mapping.blending import TileRow, TileSquares, blend_strip
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.streams import prefetch
 
@@ -26,12 +27,31 @@ if TYPE_CHECKING:
     TileGroup = tuple[list[Tile], Window, NDArray[np.generic], NDArray[np.bool_]]
     TilePixels = tuple[Tile, NDArray[np.generic], NDArray[np.bool_]]
 
+    class ReadNext(Protocol):
+        """See :meth:`hsimap.mapping.adapter.RecyclingSource.read`."""
+
+        def __call__(
+            self, window: Window, *, shared: int
+        ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+            """Read a window."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strip:
     """Finished rows of a scene, over its whole width."""
 
     index: int
+    values: dict[str, NDArray[np.float32]]
+    """Output name to ``(channel, y, x) float32``, blended; meaningless where not valid."""
+    valid: NDArray[np.bool_]
+    """``(y, x)`` at the scene's resolution, True = valid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Square:
+    """Finished pixels that one tile answers for."""
+
+    tile: Tile
     values: dict[str, NDArray[np.float32]]
     """Output name to ``(channel, y, x) float32``, blended; meaningless where not valid."""
     valid: NDArray[np.bool_]
@@ -93,14 +113,7 @@ class Engine:
         """
         rows = rows_needed(self._plan, wanted)
         emit = set(wanted)
-        groups = prefetch(
-            (
-                group
-                for row in rows
-                for group in read_groups(self._source, self._plan, row, at_once=self._at_once)
-            ),
-            depth=READ_AHEAD,
-        )
+        groups = self._read_ahead(rows)
         pixels = cut_tiles(self._plan, groups)
         carry: dict[str, NDArray[np.float32]] = {}
         previous = -1
@@ -113,6 +126,68 @@ class Engine:
                 previous = row
                 if row in emit:
                     yield strip
+
+    def squares(self, wanted: Sequence[int]) -> Iterator[Square]:
+        """Yield the finished squares of the wanted strips, row by row, from left to right.
+
+        The numbers are those of :meth:`strips`; no more than a tile and the ramps is held.
+        """
+        rows, emit = rows_needed(self._plan, wanted), set(wanted)
+        canvases = {
+            output.name: TileSquares(self._plan, channels=output.channels, stride=output.stride)
+            for output in self._outputs
+        }
+        groups = self._read_ahead(rows)
+        pixels = cut_tiles(self._plan, groups)
+        previous = -1
+        with closing(groups):  # type: ignore[type-var]  # prefetch is a generator
+            for row in rows:
+                for canvas in canvases.values():
+                    canvas.start_row(row, follows=row == previous + 1)
+                previous = row
+                for _ in range(self._plan.n_cols):
+                    square = self._square(pixels, canvases)
+                    if row in emit:
+                        yield square
+                    del square  # the next tile needs the memory
+
+    def _square(self, pixels: Iterator[TilePixels], canvases: dict[str, TileSquares]) -> Square:
+        """Run the network on the next tile and blend it in."""
+        tile, inner, results = self._run(pixels)
+        finished = {
+            name: canvas.add(tile, None if results is None else results[name][0])
+            for name, canvas in canvases.items()
+        }
+        kept = self._plan.kept
+        return Square(tile=tile, values=finished, valid=inner[:kept, :kept])
+
+    def _run(
+        self, pixels: Iterator[TilePixels]
+    ) -> tuple[Tile, NDArray[np.bool_], dict[str, NDArray[np.float32]] | None]:
+        """Return the next tile, its footprint's validity, and what the network makes of it.
+
+        None where no pixel is valid.
+        """
+        tile, values, valid = next(pixels)
+        foot, trim = tile.footprint, self._plan.trim
+        inner = valid[trim:, trim:][: foot.height, : foot.width]
+        results = None
+        if inner.any():
+            image = self._source.to_network(values)[None]
+            del values  # not needed while the network runs
+            results = self._runtime.forward(image, valid.astype(np.float32)[None, None])
+        self._on_tile()
+        return tile, inner, results
+
+    def _read_ahead(self, rows: Sequence[int]) -> Iterator[TileGroup]:
+        return prefetch(
+            (
+                group
+                for row in rows
+                for group in read_groups(self._source, self._plan, row, at_once=self._at_once)
+            ),
+            depth=READ_AHEAD,
+        )
 
     def read_row(self, row: int) -> Iterator[TilePixels]:
         """Read the tiles of one row, one by one, without reading ahead."""
@@ -127,19 +202,11 @@ class Engine:
         window = self._plan.row_window(row)
         seen = np.zeros((window.height, window.width), dtype=bool)
         for _ in range(self._plan.n_cols):
-            tile, values, valid = next(pixels)
+            tile, inner, results = self._run(pixels)
             foot = tile.footprint
-            inner = valid[self._plan.trim :, self._plan.trim :][: foot.height, : foot.width]
             seen[:, foot.col : foot.col + foot.width] = inner
-            if inner.any():
-                image = self._source.to_network(values)[None]
-                del values  # as large as half the image; not needed while the network runs
-                mask = valid.astype(np.float32)[None, None]
-                results = self._runtime.forward(image, mask)
-                del image  # else it lies beside the next tile's
-                for name, result in results.items():
-                    canvases[name].add(tile, result[0])
-            self._on_tile()
+            for name, result in (results or {}).items():
+                canvases[name].add(tile, result[0])
         return RowResult(
             values={name: canvas.values for name, canvas in canvases.items()}, valid=seen
         )
@@ -178,58 +245,48 @@ def rows_needed(plan: TilePlan, wanted: Sequence[int]) -> list[int]:
 
 
 def read_groups(source: Source, plan: TilePlan, row: int, *, at_once: int) -> Iterator[TileGroup]:
-    """Read the tiles of a row in groups; columns that two tiles share are read once.
+    """Read the tiles of a row in groups; columns that two groups share are read once.
 
     Yields
     ------
     tiles : list of Tile
         Up to ``at_once`` neighbours.
     window : Window
-        What was read: their columns without those that the group before has.
+        Their pixels.
     values : ndarray
         ``(band, side, x)`` in storage units.
     valid : ndarray
         ``(side, x)``.
     """
-    tiles, shared = list(plan.row_tiles(row)), max(plan.side - plan.kept, 0)
+    tiles, overlap = list(plan.row_tiles(row)), max(plan.side - plan.kept, 0)
+    read = source.read if isinstance(source, RecyclingSource) else _joining(source)
     for first in range(0, len(tiles), at_once):
         group = tiles[first : first + at_once]
-        left = group[0].read.col + (shared if first else 0)
-        right = group[-1].read.col + plan.side
-        window = replace(group[0].read, col=left, width=right - left)
-        yield group, window, *source.read(window)
+        left, right = group[0].read.col, group[-1].read.col + plan.side
+        window = replace(group[0].read, width=right - left)
+        yield group, window, *read(window, shared=overlap if first else 0)
+
+
+def _joining(source: Source) -> ReadNext:
+    """Return how a source reads whose pixels are in fresh memory each time."""
+    last: list[tuple[NDArray[np.generic], NDArray[np.bool_]]] = []
+
+    def read(window: Window, *, shared: int) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        fresh = replace(window, col=window.col + shared, width=window.width - shared)
+        values, valid = source.read(fresh)
+        if shared:
+            before = last.pop()
+            values = np.concatenate([before[0][:, :, -shared:], values], axis=2)
+            valid = np.concatenate([before[1][:, -shared:], valid], axis=1)
+        last[:] = [(values, valid)]
+        return values, valid
+
+    return read
 
 
 def cut_tiles(plan: TilePlan, groups: Iterable[TileGroup]) -> Iterator[TilePixels]:
     """Yield ``(tile, values, valid)``, ``(band, side, side)`` and ``(side, side)``, from groups."""
-    shared = max(plan.side - plan.kept, 0)
-    carry: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
     for group, window, values, valid in groups:
-        start = window.col
         for tile in group:
-            left = tile.read.col - start
-            right = left + plan.side
-            if left >= 0 or carry is None:
-                yield tile, values[:, :, left:right], valid[:, left:right]
-            else:
-                yield (
-                    tile,
-                    np.concatenate([carry[0][:, :, left:], values[:, :, :right]], axis=2),
-                    np.concatenate([carry[1][:, left:], valid[:, :right]], axis=1),
-                )
-        carry = _last_columns(carry, (values, valid), shared)
-
-
-def _last_columns(
-    before: tuple[NDArray[np.generic], NDArray[np.bool_]] | None,
-    last: tuple[NDArray[np.generic], NDArray[np.bool_]],
-    n: int,
-) -> tuple[NDArray[np.generic], NDArray[np.bool_]] | None:
-    """Return a copy of the last ``n`` columns that were read, so that the rest can go."""
-    if n == 0:
-        return None
-    values, valid = last
-    if before is not None and values.shape[2] < n:
-        values = np.concatenate([before[0], values], axis=2)
-        valid = np.concatenate([before[1], valid], axis=1)
-    return values[:, :, -n:].copy(), valid[:, -n:].copy()
+            left = tile.read.col - window.col
+            yield tile, values[:, :, left : left + plan.side], valid[:, left : left + plan.side]

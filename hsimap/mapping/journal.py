@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _IDENTITY: Final = "identity.json"
 _JOURNAL: Final = "journal.jsonl"
 _REPLACED: Final = "replaced.json"
+_PIECE: Final = 1 << 20
+"""Bytes that are read back at a time."""
 
 
 @contextmanager
@@ -112,21 +114,25 @@ class LayerStore:
     def _offset(self, band: int, row: int) -> int:
         return (band * self._shape[1] + row) * self._shape[2] * self._dtype.itemsize
 
-    def write(self, row: int, values: NDArray[np.generic]) -> int:
-        """Write ``(band, y, x)`` values from a row on, over the whole width; give their CRC-32."""
-        crc = 0
-        for band, plane in enumerate(values):
-            data = np.ascontiguousarray(plane, dtype=self._dtype).tobytes()
-            _pwrite_all(self._handle, data, self._offset(band, row))
-            crc = zlib.crc32(data, crc)
-        return crc
+    def write(self, row: int, col: int, values: NDArray[np.generic]) -> None:
+        """Write ``(band, y, x)`` values whose first pixel is at a row and column."""
+        step = self._shape[2] * self._dtype.itemsize
+        for band, plane in enumerate(np.ascontiguousarray(values, dtype=self._dtype)):
+            start = self._offset(band, row) + col * self._dtype.itemsize
+            if plane.shape[1] == self._shape[2]:
+                _pwrite_all(self._handle, plane.data, start)
+                continue
+            for y, line in enumerate(plane):
+                _pwrite_all(self._handle, line.data, start + y * step)
 
     def checksum(self, row: int, height: int) -> int:
         """Return the CRC-32 of rows as they are on disk."""
         crc = 0
         for band in range(self._shape[0]):
-            size = height * self._shape[2] * self._dtype.itemsize
-            crc = zlib.crc32(os.pread(self._handle, size, self._offset(band, row)), crc)
+            left, offset = height * self._shape[2] * self._dtype.itemsize, self._offset(band, row)
+            while left and (piece := os.pread(self._handle, min(left, _PIECE), offset)):
+                crc = zlib.crc32(piece, crc)
+                left, offset = left - len(piece), offset + len(piece)
         return crc
 
     def read(self, window: Window) -> NDArray[np.generic]:
@@ -260,8 +266,8 @@ def _write_durable(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _pwrite_all(handle: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
+def _pwrite_all(handle: int, data: memoryview, offset: int) -> None:
+    view = data.cast("B")
     while view:
         written = os.pwrite(handle, view, offset)
         view, offset = view[written:], offset + written

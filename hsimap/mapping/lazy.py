@@ -68,7 +68,13 @@ def predict(
     scene = _as_scene(scene)
     settings = settings or MapSettings()
     adapter = SceneAdapter(scene, bundle.manifest.input)
-    plan = plan_map(scene.grid, bundle.manifest, settings, itemsize=adapter.itemsize).tiles
+    plan = plan_map(
+        scene.grid,
+        bundle.manifest,
+        settings,
+        itemsize=adapter.itemsize,
+        as_stored=adapter.is_stored,
+    ).tiles
     # Nothing is timed here: what comes first is float32 unless another precision is asked for.
     route = choices(bundle, runtime=settings.runtime, precision=settings.precision)[0]
     runtime = open_runtime(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hsimap.runtimes import Route, Runtime
     from hsimap.scenes import Scene
 
-    Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+    Batch = tuple[NDArray[np.generic], NDArray[np.float32]]
 
 
 def plan_scene(
@@ -34,6 +34,7 @@ def plan_scene(
         settings,
         itemsize=adapter.itemsize,
         storage=adapter.storage,
+        as_stored=adapter.is_stored,
     )
 
 
@@ -57,7 +58,8 @@ def middle_tile(adapter: SceneAdapter, plan: MapPlan) -> Batch:
     """Read the tile in the middle of a scene, ``(1, band, y, x)`` and ``(1, 1, y, x)``."""
     tiles = plan.tiles
     values, valid = adapter.read(tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2).read)
-    return adapter.to_network(values)[None], valid.astype(np.float32)[None, None]
+    image = values if adapter.is_stored else adapter.to_network(values)
+    return image[None], valid.astype(np.float32)[None, None]
 
 
 def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[MapPlan, float]:

@@ -16,12 +16,12 @@ from hsimap.mapping.adapter import RecyclingSource, SceneAdapter
 from hsimap.mapping.checks import check_room, check_unchanged, is_finished, make_folder
 from hsimap.mapping.commit import finalise, read_finished
 from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of, values_of
-from hsimap.mapping.engine import Engine, Strip, rows_needed
+from hsimap.mapping.engine import Engine, Square, rows_needed
 from hsimap.mapping.events import Listener, StripClock, ignore
 from hsimap.mapping.journal import LayerStore, RunFolder, locked
 from hsimap.mapping.prepare import middle_tile, open_route, pixels_of, plan_scene
 from hsimap.mapping.probe import resolve_route
-from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings, cache_bytes
+from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.scenes import bound_cache
 from hsimap.streams import drain
@@ -111,9 +111,9 @@ def map_scene(
     """
     started = time.monotonic()
     planned_crash()
-    bound_cache(cache_bytes(settings.memory))
     adapter = SceneAdapter(scene, bundle.manifest.input)
     plan = plan_scene(scene, adapter, bundle, settings)
+    bound_cache(plan.cache_bytes)
     tile = partial(middle_tile, adapter, plan)
     route, told = resolve_route(bundle, settings, out=out, sample=tile)
     wanted: list[int] = []
@@ -178,6 +178,7 @@ class _Job:
             self.stores.append((product, store))
         self.wanted = [k for k in range(tiles.n_rows) if not self._is_sound(k)]
         self._missing = set(self.wanted)
+        self._first = min(self.wanted, default=tiles.n_rows)
 
     def _rows(self, strip: int, stride: int) -> tuple[int, int]:
         """Return the first row and the number of rows of a strip in an output of this stride."""
@@ -217,32 +218,47 @@ class _Job:
             at_once=self._at_once,
         )
         self._clock.start(self.wanted, len(rows_needed(self._tiles, self.wanted)))
-        for _ in drain(self._write, engine.strips(self.wanted), depth=WRITE_BEHIND):
-            pass
+        strips = drain(self._write, engine.squares(self.wanted), depth=WRITE_BEHIND)
+        with closing(strips):  # type: ignore[type-var]  # drain is a generator
+            for _ in drain(self._encode, strips, depth=2 * self._tiles.n_cols):
+                pass
         crash_point("strips-complete")
 
-    def _write(self, strip: Strip) -> None:
-        crc = {}
+    def _write(self, square: Square) -> int:
+        """Store one square, and journal its strip where it is the last one; return the strip."""
+        tile = square.tile
         for product, store in self.stores:
-            stride = product.output.stride
-            shown = values_of(product, strip.values[product.output.name])
-            values = encode(product.layer, shown, coarsen_valid(strip.valid, stride))
-            crc[product.layer.name] = store.write(self._rows(strip.index, stride)[0], values)
+            stride, name = product.output.stride, product.output.name
+            valid = coarsen_valid(square.valid, stride)
+            values = encode(product.layer, values_of(product, square.values[name]), valid)
+            store.write(tile.footprint.row // stride, tile.footprint.col // stride, values)
+        if tile.col == self._tiles.n_cols - 1:
+            self._finish(tile.row)
+        return tile.row
+
+    def _finish(self, strip: int) -> None:
+        """Make a strip durable and journal it with the CRC-32 of what the file now holds."""
         crash_point("strip-written")
+        crc = {
+            product.layer.name: store.checksum(*self._rows(strip, product.output.stride))
+            for product, store in self.stores
+        }
         for _, store in self.stores:
             store.sync()
         crash_point("strip-durable")
-        self._run.record(strip.index, crc)
+        self._run.record(strip, crc)
         crash_point("strip-journalled")
-        self._clock.finished(strip.index)
-        self._missing.discard(strip.index)
-        self._encode()
+        self._clock.finished(strip)
+        self._missing.discard(strip)
+        self._first = min(self._missing, default=strip)
 
-    def _encode(self) -> None:
-        """Make tiles of the rows above the first strip that is missing."""
-        first = min(self._missing, default=self._tiles.n_rows)
+    def _encode(self, _: int) -> None:
+        """Make tiles of the rows above the first strip that is missing.
+
+        What the last strip leaves is done at the end, several maps at a time.
+        """
         for product, store in self.stores:
-            store.cog.advance(first * self._tiles.kept // product.output.stride)
+            store.cog.advance(self._first * self._tiles.kept // product.output.stride)
 
     def close(self) -> None:
         """Give the files back."""

@@ -22,8 +22,10 @@ BASE_BYTES: Final = 160 << 20
 measured with ONNX Runtime and GDAL loaded, and as much again is left for stacks and journals."""
 WRITE_BEHIND: Final = 1
 """Strips between blending and the journal: a kill loses that one and the tile row in hand."""
-_CACHE: Final = 128 << 20
-"""Most that the file library may keep of what it decoded, in bytes."""
+_CACHE: Final = 32 << 20
+"""What the file library may keep of what it decoded, in bytes; more of it changed nothing."""
+_BLOCK_CACHE: Final = 128 << 20
+"""The same where rows of blocks are decoded once: neighbouring windows share a column of blocks."""
 _CACHE_SHARE: Final = 12
 """It gets no more than this part of the budget."""
 _SLACK: Final = 1.05
@@ -79,6 +81,8 @@ class MapPlan:
     tiles: TilePlan
     at_once: int
     """Tiles of a row that are read in one piece, as far as memory is left."""
+    cache_bytes: int
+    """What the file library may keep of what it decoded."""
     block_rows: bool
     """Whether each row of the file's blocks is decoded once and kept for the next tile row."""
     memory_bytes: int
@@ -116,6 +120,7 @@ def plan_map(
     *,
     itemsize: int,
     storage: Storage | None = None,
+    as_stored: bool = False,
 ) -> MapPlan:
     """Resolve the tile grid of a scene from its shape, the bundle, the options and the memory.
 
@@ -131,6 +136,8 @@ def plan_map(
         Bytes of one stored sample of the scene.
     storage : Storage, optional
         How the scene lies on the disk.
+    as_stored : bool
+        Whether the network is given the scene's integers as they are.
 
     Raises
     ------
@@ -143,12 +150,16 @@ def plan_map(
     bounded_tasks(manifest, settings.intervals)
 
     def memory(tiles: TilePlan, at_once: int) -> int:
-        return estimate_memory(tiles, manifest, settings, itemsize=itemsize, at_once=at_once)
+        return estimate_memory(
+            tiles, manifest, settings, itemsize=itemsize, at_once=at_once, as_stored=as_stored
+        )
 
     pixel = manifest.input.n_bands * itemsize + 1
 
     def needed(tiles: TilePlan, at_once: int, block: int) -> int:
-        return memory(tiles, at_once) + _kept_bytes(tiles, block, at_once, pixel=pixel)
+        kept = _kept_bytes(tiles, block, at_once, pixel=pixel)
+        more = cache_bytes(settings.memory, block_rows=block > 0) - cache_bytes(settings.memory)
+        return memory(tiles, at_once) + kept + int(more * _SLACK)
 
     def lay(at_once: int, block: int) -> TilePlan:
         return plan_tiles(
@@ -174,6 +185,7 @@ def plan_map(
     return MapPlan(
         tiles=tiles,
         at_once=at_once,
+        cache_bytes=cache_bytes(settings.memory, block_rows=block > 0),
         block_rows=block > 0,
         memory_bytes=needed(tiles, at_once, block),
         output_bytes=grid.height * grid.width * _output_bytes(manifest, settings),
@@ -227,26 +239,37 @@ def _refuse_patches(manifest: BundleManifest) -> None:
             )
 
 
-def cache_bytes(memory: int) -> int:
+def cache_bytes(memory: int, *, block_rows: bool = False) -> int:
     """Return how much of a budget the file library may keep of what it decoded, in bytes."""
-    return min(_CACHE, memory // _CACHE_SHARE)
+    return min(_BLOCK_CACHE if block_rows else _CACHE, memory // _CACHE_SHARE)
 
 
 def estimate_memory(
-    tiles: TilePlan, manifest: BundleManifest, settings: MapSettings, *, itemsize: int, at_once: int
+    tiles: TilePlan,
+    manifest: BundleManifest,
+    settings: MapSettings,
+    *,
+    itemsize: int,
+    at_once: int,
+    as_stored: bool = False,
 ) -> int:
     """Return the estimated peak of the process, in bytes (see ``docs/concepts.md``)."""
     n_bands, shared = manifest.input.n_bands, max(tiles.side - tiles.kept, 0)
-    # Pieces in use and ahead; the columns that the next one shares; a tile that is put together.
-    columns = (READ_AHEAD + 1) * (min(at_once, tiles.n_cols) * tiles.kept + shared)
-    stored = tiles.side * (columns + shared + tiles.side) * (n_bands * itemsize + 1)
+    # Pieces in use and ahead; a tile that is cut out of a wider piece.
+    wide = min(at_once, tiles.n_cols)
+    columns = (READ_AHEAD + 1) * (wide * tiles.kept + shared) + (tiles.side if wide > 1 else 0)
+    stored = tiles.side * columns * (n_bands * itemsize + 1)
     area = tiles.side**2
-    image = area * (n_bands + 1) * 4
     activations = area * (manifest.activation_bytes_per_px or _ACTIVATION_BYTES)
-    row = (tiles.kept + tiles.ramp) * tiles.width
+    image = area * (n_bands + 1) * 4
+    stated = manifest.stored_activation_bytes_per_px
+    if stated is not None and as_stored:
+        activations, image = area * stated, area * 4
     channels = [output.channels / output.stride**2 for output in manifest.outputs]
-    # One strip is computed, the others wait or are written: one map at a time is encoded.
-    canvases = row * 4 * (sum(channels) * (WRITE_BEHIND + 1) + 2 * max(channels))
+    # One square waits or is written, one map at a time, while the next one is computed; of the
+    # rows above and below the ramps alone.
+    canvases = area * 4 * (sum(channels) * (WRITE_BEHIND + 1) + 2 * max(channels))
+    canvases += 8 * sum(channels) * tiles.ramp * tiles.width
     blocks = min(BLOCK, tiles.height) * tiles.width
     encoding = blocks * (_output_bytes(manifest, settings) + 4 * _ENCODING)
     counted = BASE_BYTES + stored + image + activations + canvases + encoding

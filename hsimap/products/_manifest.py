@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from hsimap.crashpoints import crash_point
@@ -19,6 +20,8 @@ RUN_FOLDER: Final = ".hsimap-run"
 """Hidden folder of an unfinished run, inside its output folder."""
 _SCHEMA: Final = "hsimap-map/1"
 _CHUNK: Final = 1 << 20
+_AT_A_TIME: Final = 2
+"""Files that are hashed side by side."""
 
 
 def file_entry(path: Path) -> dict[str, object]:
@@ -42,7 +45,9 @@ def write_manifest(folder: Path, content: Mapping[str, object], *, files: Sequen
     files : sequence of Path
         The folder's files, hashed here.
     """
-    entries = {path.name: file_entry(path) for path in sorted(files)}
+    named = sorted(files)
+    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="hashes") as pool:
+        entries = {p.name: e for p, e in zip(named, pool.map(file_entry, named), strict=True)}
     whole = {"schema": _SCHEMA, **content, "files": entries}
     path = folder / MANIFEST
     draft = folder / f".{MANIFEST}"

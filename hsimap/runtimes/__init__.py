@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from hsimap.bundle import INT8, ONNX, WEIGHTS
 from hsimap.errors import UsageError
 from hsimap.runtimes._host import available_cpus, instruction_set, keep_freed_memory
-from hsimap.runtimes._interface import Contract, Runtime
+from hsimap.runtimes._interface import STORED, Contract, Runtime
 from hsimap.runtimes._parity import TOLERANCE, ParityReport
 from hsimap.runtimes._routes import (
     FULL,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hsimap.runtimes._quantise import Batch
 
 __all__ = [
+    "STORED",
     "Contract",
     "ParityReport",
     "Route",
@@ -136,11 +137,11 @@ def _open_graph(
     )
 
 
-def measure_activations(bundle: Bundle) -> float | None:
-    """Measure the memory of a forward; see :func:`hsimap.runtimes._memory.activation_bytes`."""
-    from hsimap.runtimes._memory import activation_bytes
+def measure_activations(bundle: Bundle) -> dict[str, float | None]:
+    """Measure the memory of a forward; see :func:`hsimap.runtimes._memory.measure_activations`."""
+    from hsimap.runtimes._memory import measure_activations as measure
 
-    return activation_bytes(bundle)
+    return measure(bundle)
 
 
 def quantise(graph: bytes, batches: Iterable[Batch]) -> bytes:

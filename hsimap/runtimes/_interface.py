@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 IMAGE: Final = "image"
 VALID: Final = "valid"
+STORED: Final = frozenset(map(np.dtype, ("int16", "uint16", "uint8")))
+"""Types of an image that every runtime takes beside float32."""
 
 
 class Runtime(Protocol):
@@ -28,14 +30,15 @@ class Runtime(Protocol):
         """Return what may change the bits of a result: runtime, device, precision, versions."""
 
     def forward(
-        self, image: NDArray[np.float32], valid: NDArray[np.float32]
+        self, image: NDArray[np.generic], valid: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """Run the network on a batch.
 
         Parameters
         ----------
         image : ndarray
-            ``(batch, band, y, x) float32`` in the bundle's storage units; finite.
+            ``(batch, band, y, x)`` in the bundle's storage units: float32, finite; or a scene's
+            integers of a type in ``STORED``, 0 where not valid.
         valid : ndarray
             ``(batch, 1, y, x) float32``, 1 = valid, 0 = invalid.
 
@@ -78,11 +81,12 @@ class Contract:
             patch=manifest.patch,
         )
 
-    def check_input(self, image: NDArray[np.float32], valid: NDArray[np.float32]) -> None:
+    def check_input(self, image: NDArray[np.generic], valid: NDArray[np.float32]) -> None:
         """Refuse arrays that no caller of ours should pass."""
         batch, bands, height, width = image.shape
         wrong = {
-            "dtype": image.dtype != np.float32 or valid.dtype != np.float32,
+            "dtype": image.dtype not in STORED | {np.dtype(np.float32)}
+            or valid.dtype != np.float32,
             "bands": bands != self.n_bands,
             "valid": valid.shape != (batch, 1, height, width),
             "side": bool(height % self.alignment or width % self.alignment)
@@ -92,8 +96,8 @@ class Contract:
             if is_wrong:
                 raise ValueError(
                     f"wrong {what}: image {image.shape} {image.dtype}, valid {valid.shape}"
-                    f" {valid.dtype}; wanted float32, {self.n_bands} bands, sides in multiples of"
-                    f" {self.alignment} px and at least {self.patch} px"
+                    f" {valid.dtype}; wanted float32 or stored integers, {self.n_bands} bands,"
+                    f" sides in multiples of {self.alignment} px and at least {self.patch} px"
                 )
 
     def check_output(

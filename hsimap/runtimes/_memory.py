@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from hsimap.geometry import round_up
 
 if TYPE_CHECKING:
@@ -22,21 +24,32 @@ from hsimap.runtimes import open_runtime
 
 bundle = Bundle.load(sys.argv[1])
 runtime = open_runtime(bundle, device="cpu", threads=1)
-for side in map(int, sys.argv[2:]):
-    image = np.full((1, bundle.manifest.input.n_bands, side, side), 1, dtype=np.float32)
-    runtime.forward(image, np.ones((1, 1, side, side), dtype=np.float32))
+for side in map(int, sys.argv[3:]):
+    image = np.full((1, bundle.manifest.input.n_bands, side, side), 1, dtype=sys.argv[2])
+    for _ in range(2):
+        runtime.forward(image, np.ones((1, 1, side, side), dtype=np.float32))
     print(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
 """
 _TIMEOUT: Final = 600.0
 
 
-def activation_bytes(bundle: Bundle) -> float | None:
+def measure_activations(bundle: Bundle) -> dict[str, float | None]:
+    """Measure what a bundle's manifest says of the memory of a forward; see its fields."""
+    return {
+        "activation_bytes_per_px": activation_bytes(bundle),
+        "stored_activation_bytes_per_px": activation_bytes(bundle, dtype="int16"),
+    }
+
+
+def activation_bytes(bundle: Bundle, *, dtype: str = "float32") -> float | None:
     """Measure the peak memory of a forward on the CPU beside its input.
 
     Parameters
     ----------
     bundle : Bundle
         A saved bundle.
+    dtype : str
+        Of the image.
 
     Returns
     -------
@@ -49,7 +62,7 @@ def activation_bytes(bundle: Bundle) -> float | None:
     small, large = (round_up(max(side, manifest.patch), manifest.alignment) for side in _SIDES)
     if large == small:
         large *= 2
-    command = [sys.executable, "-c", _PROGRAM, str(bundle.path), str(small), str(large)]
+    command = [sys.executable, "-c", _PROGRAM, str(bundle.path), dtype, str(small), str(large)]
     try:
         done = subprocess.run(  # noqa: S603  # our own interpreter and program
             command, capture_output=True, text=True, timeout=_TIMEOUT, check=True
@@ -58,4 +71,4 @@ def activation_bytes(bundle: Bundle) -> float | None:
         return None
     before, after = (int(line) * 1024 for line in done.stdout.split())
     growth = (after - before) / (large**2 - small**2)
-    return max(growth - 4 * (manifest.input.n_bands + 1), 1.0)
+    return max(growth - np.dtype(dtype).itemsize * manifest.input.n_bands - 4, 1.0)

@@ -5,19 +5,26 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+import onnx
 import onnxruntime as ort
+from onnx import helper
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from hsimap.errors import BundleError, ResourceError
 from hsimap.runtimes._graph import load_graph
 from hsimap.runtimes._host import cuda_devices, instruction_set
 from hsimap.runtimes._interface import IMAGE, VALID
+from hsimap.runtimes._light import lighten
+from hsimap.runtimes._raw import take_integers
 from hsimap.runtimes._slim import slim
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from hsimap.runtimes._interface import Contract
@@ -34,6 +41,14 @@ _CUDA: Final = "CUDAExecutionProvider"
 _CUDA_OPTIONS: Final = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 _DISABLED: Final = ["GatherSliceToSplitFusion"]
 """It would copy all bands at once where ``slim`` takes a few at a time."""
+_SHRINK: Final = ("memory.enable_memory_arena_shrinkage", "cpu:0")
+"""Give back what a run took beyond what is in use."""
+_ARENA: Final = {
+    "arena_extend_strategy": 1,
+    "initial_chunk_size_bytes": -1,
+    "max_dead_bytes_per_chunk": -1,
+}
+"""Take from the system what is asked for, and not the next power of two."""
 _FATAL: Final = 4
 _RANK: Final = 4
 _log = logging.getLogger("hsimap")
@@ -76,12 +91,15 @@ class OnnxRuntime:
         precision: str = "fp32",
     ) -> None:
         self._precision = "float32" if precision == "fp32" else precision
-        model = load_graph(graph, where=where)
-        if not _wants_gpu(device) and slim(model):
-            graph = model.SerializeToString()
-        del model
+        self._graph, self._device, self._where = graph, device, where
         self._contract, self._threads = contract, threads
-        self._session = open_session(graph, device=device, threads=threads, where=where)
+        self._seen: set[tuple[np.dtype[np.generic], tuple[int, ...]]] = set()
+        self._stored: dict[np.dtype[np.generic], ort.InferenceSession | None] = {}
+        model = load_graph(graph, where=where)
+        if not _wants_gpu(device):
+            slim(model)
+            lighten(model)
+        self._session = self._open(model)
         _check_inputs(self._session, contract, where=where)
         _check_outputs(self._session, contract, where=where)
         self._takes_valid = VALID in {value.name for value in self._session.get_inputs()}
@@ -101,18 +119,50 @@ class OnnxRuntime:
         }
 
     def forward(
-        self, image: NDArray[np.float32], valid: NDArray[np.float32]
+        self, image: NDArray[np.generic], valid: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`."""
         self._contract.check_input(image, valid)
+        session = self._session if image.dtype == np.float32 else self._takes(image.dtype)
+        if session is None:
+            session, image = self._session, image.astype(np.float32)
         feed = {IMAGE: image, VALID: valid} if self._takes_valid else {IMAGE: image}
-        results = run_session(self._session, feed)
+        # The first run of a shape finds out what it needs and takes it piece by piece; from the
+        # second on it lies in one block, and the pieces would stay beside it.
+        is_new = (image.dtype, image.shape) not in self._seen
+        results = run_session(session, feed, shrink=is_new)
+        self._seen.add((image.dtype, image.shape))
         self._contract.check_output(results, image.shape)
         return results
 
+    def _takes(self, dtype: np.dtype[np.generic]) -> ort.InferenceSession | None:
+        """Return the session that takes integers as they are stored, if the graph can be made so.
+
+        It has threads of its own, which sleep while the other one runs.
+        """
+        if dtype not in self._stored:
+            model = load_graph(self._graph, where=self._where)
+            made = not _wants_gpu(self._device) and take_integers(
+                model, dtype, side=max(self._contract.patch, self._contract.alignment)
+            )
+            if made:
+                lighten(model)
+            self._stored[dtype] = self._open(model) if made else None
+        return self._stored[dtype]
+
+    def _open(self, model: onnx.ModelProto) -> ort.InferenceSession:
+        return open_session(
+            model.SerializeToString(),
+            device=self._device,
+            threads=self._threads,
+            where=self._where,
+        )
+
     def close(self) -> None:
         """Give memory and threads back."""
-        del self._session
+        del self._session, self._stored
+        if not _wants_gpu(self._device):
+            _empty_arena()
 
 
 def open_session(graph: bytes, *, device: str, threads: int, where: str) -> ort.InferenceSession:
@@ -134,6 +184,9 @@ def open_session(graph: bytes, *, device: str, threads: int, where: str) -> ort.
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = _FATAL
     options.use_deterministic_compute = True
+    if not wants_gpu:
+        _share_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     built_in = wants_gpu and _CUDA in ort.get_available_providers()
@@ -160,14 +213,36 @@ def open_session(graph: bytes, *, device: str, threads: int, where: str) -> ort.
     return session
 
 
+@cache
+def _share_arena() -> None:
+    """Give all sessions of the process one arena on the CPU that grows by what is needed."""
+    where = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    ort.create_and_register_allocator(where, ort.OrtArenaCfg(_ARENA))
+
+
+def _empty_arena() -> None:
+    """Give back what closed sessions have left: any run can do it, here one of a single number."""
+    value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "empty", [value], [])
+    graph.output.append(helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1]))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    session = open_session(model.SerializeToString(), device="cpu", threads=1, where="memory")
+    run_session(session, {"x": np.zeros(1, dtype=np.float32)}, shrink=True)
+
+
 def _wants_gpu(device: str) -> bool:
     return device == "cuda" or (device == "auto" and bool(cuda_devices()))
 
 
 def run_session(
-    session: ort.InferenceSession, feed: dict[str, NDArray[np.float32]]
+    session: ort.InferenceSession,
+    feed: Mapping[str, NDArray[np.generic]],
+    *,
+    shrink: bool = False,
 ) -> dict[str, NDArray[np.float32]]:
-    """Run a session and return its outputs by name.
+    """Run a session and return its outputs by name; ``shrink`` gives memory back afterwards.
 
     Raises
     ------
@@ -177,8 +252,11 @@ def run_session(
         If the graph fails on this input.
     """
     names = [value.name for value in session.get_outputs()]
+    options = ort.RunOptions()
+    if shrink:
+        options.add_run_config_entry(*_SHRINK)
     try:
-        return dict(zip(names, session.run(names, feed), strict=True))
+        return dict(zip(names, session.run(names, feed, options), strict=True))
     except ERRORS as error:
         shapes = {name: value.shape for name, value in feed.items()}
         raise _translate(error, what=f"the network fails on {shapes}") from error

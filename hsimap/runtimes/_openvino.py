@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from hsimap.errors import BundleError, ResourceError, UsageError
 from hsimap.runtimes._graph import load_graph
 from hsimap.runtimes._host import instruction_set
 from hsimap.runtimes._interface import IMAGE, VALID
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from hsimap.runtimes._interface import Contract
@@ -82,11 +83,12 @@ class OpenVinoRuntime:
         }
 
     def forward(
-        self, image: NDArray[np.float32], valid: NDArray[np.float32]
+        self, image: NDArray[np.generic], valid: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`."""
         self._contract.check_input(image, valid)
-        feed = {IMAGE: image, VALID: valid} if self._takes_valid else {IMAGE: image}
+        feed = {IMAGE: image.astype(np.float32, copy=False)}
+        feed |= {VALID: valid} if self._takes_valid else {}
         try:
             found = self._request.infer(feed, share_inputs=True)
         except RuntimeError as error:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+    Batch = tuple[NDArray[np.generic], NDArray[np.float32]]
 _VNNI: Final = {"avx512_vnni", "avx_vnni", "asimd"}
 """Without one of these a product of u8 and s8 overflows 16 bits unless weights have 7 bits."""
 
@@ -86,7 +86,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         self._batches: Iterator[Batch] = iter(batches)
         self._with_valid = with_valid
 
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+    def get_next(self) -> dict[str, NDArray[np.generic]] | None:
         batch = next(self._batches, None)
         if batch is None:
             return None

@@ -48,27 +48,36 @@ def slim(model: onnx.ModelProto) -> bool:
     """
     changed = False
     for node in list(model.graph.node):
-        if _sums_bands(node, _Graph(model.graph)):
-            _replace(model.graph, {node.output[0]}, _product(node, _Graph(model.graph)))
+        if sums_bands(node, Graph(model.graph)):
+            replace(model.graph, {node.output[0]}, _product(node, Graph(model.graph)))
             changed = True
-    graph = _Graph(model.graph)
+    graph = Graph(model.graph)
     chain = graph.chain()
     if chain is not None:
-        _replace(model.graph, {node.output[0] for node in chain}, _split(chain, graph))
+        replace(model.graph, {node.output[0] for node in chain}, _split(chain, graph))
     return changed or chain is not None
 
 
-class _Graph:
+class Graph:
     """Look-up tables of a graph."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.inputs = {value.name for value in graph.input}
         self._outputs = {value.name for value in graph.output}
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
+        self._makers = {name: node for node in graph.node for name in node.output}
         self._users: dict[str, list[NodeProto]] = {}
         for node in graph.node:
             for name in node.input:
                 self._users.setdefault(name, []).append(node)
+
+    def maker(self, name: str) -> NodeProto | None:
+        """Return the node that gives a value; None for inputs and constants."""
+        return self._makers.get(name)
+
+    def is_used_once(self, name: str) -> bool:
+        """Say whether one node alone takes a value."""
+        return len(self._users.get(name, [])) == 1 and name not in self._outputs
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Return the shape of a constant; None where it is no constant."""
@@ -124,7 +133,7 @@ def _is_spectrum(shape: tuple[int, ...] | None) -> bool:
     return shape is not None and len(shape) in {_RANK - 1, _RANK} and shape[-2:] == (1, 1)
 
 
-def _sums_bands(node: NodeProto, graph: _Graph) -> bool:
+def sums_bands(node: NodeProto, graph: Graph) -> bool:
     """Say whether a node is a plain 1 x 1 convolution of the raw image to one channel."""
     if node.op_type != "Conv" or list(node.input[:1]) != [IMAGE] or VALID not in graph.inputs:
         return False
@@ -140,13 +149,13 @@ def _sums_bands(node: NodeProto, graph: _Graph) -> bool:
     )
 
 
-def _product(node: NodeProto, graph: _Graph) -> _Parts:
+def _product(node: NodeProto, graph: Graph) -> Parts:
     """Make a matrix product of a sum over the bands.
 
     ONNX Runtime re-orders all bands for a convolution; a product reads them where they are.
     """
     weight = graph.array(node.input[1]).reshape(1, -1)
-    parts, name = _Parts(), f"{PREFIX}{node.output[0]}"
+    parts, name = Parts(), f"{PREFIX}{node.output[0]}"
     shape = parts.constant(f"{name}/shape", np.array([0, weight.shape[1], -1]))
     flat = parts.add("Reshape", [IMAGE, shape], f"{name}/flat")
     total = parts.add("MatMul", [parts.constant(f"{name}/weight", weight), flat], f"{name}/sum")
@@ -154,10 +163,10 @@ def _product(node: NodeProto, graph: _Graph) -> _Parts:
     return parts
 
 
-def _split(chain: list[NodeProto], graph: _Graph) -> _Parts:
+def _split(chain: list[NodeProto], graph: Graph) -> Parts:
     """Make one chain a group of bands and a running sum."""
     *steps, last = chain
-    parts, weight = _Parts(), graph.array(last.input[1])
+    parts, weight = Parts(), graph.array(last.input[1])
     parts.constant(f"{PREFIX}axis", np.array([1]))
     total = ""
     for first in range(0, weight.shape[1], _GROUP):
@@ -181,7 +190,7 @@ def _split(chain: list[NodeProto], graph: _Graph) -> _Parts:
     return parts
 
 
-def _stored(parts: _Parts, bands: slice) -> str:
+def _stored(parts: Parts, bands: slice) -> str:
     """Add the node that takes some bands of the image."""
     name = f"{PREFIX}{bands.start}"
     bounds = [
@@ -198,7 +207,7 @@ def _cut(array: NDArray[Any], bands: slice, *, n_bands: int) -> NDArray[Any]:
     return array[bands] if array.ndim == 1 else array.reshape(n_bands, 1, 1)[bands]
 
 
-def _replace(graph: onnx.GraphProto, gone: set[str], parts: _Parts) -> None:
+def replace(graph: onnx.GraphProto, gone: set[str], parts: Parts) -> None:
     """Put new nodes in the place of the last of some others, known by what they give."""
     nodes = list(graph.node)
     last = max(i for i, node in enumerate(nodes) if node.output[0] in gone)
@@ -212,7 +221,7 @@ def _replace(graph: onnx.GraphProto, gone: set[str], parts: _Parts) -> None:
     graph.initializer.extend(tensors)
 
 
-class _Parts:
+class Parts:
     """Nodes and constants under construction."""
 
     def __init__(self) -> None:
@@ -220,14 +229,22 @@ class _Parts:
         self.constants: dict[str, onnx.TensorProto] = {}
 
     def add(
-        self, operator: str, inputs: Sequence[str], output: str, *, like: NodeProto | None = None
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        output: str,
+        *,
+        like: NodeProto | None = None,
+        **attributes: int,
     ) -> str:
-        node = helper.make_node(operator, inputs, [output], name=output)
+        """Add a node; return the name of what it gives."""
+        node = helper.make_node(operator, inputs, [output], name=output, **attributes)
         if like is not None:
             node.attribute.extend(like.attribute)
         self.nodes.append(node)
         return output
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Add a constant; return its name."""
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name

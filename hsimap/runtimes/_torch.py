@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from hsimap.bundle import Bundle
     from hsimap.networks import MappingNetwork
+
+_RANK: Final = 4
 
 
 class TorchRuntime:
@@ -61,8 +63,10 @@ class TorchRuntime:
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
-        network = network.eval().to(self._device, torch.float32)
-        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self._network = network.eval().to(self._device, torch.float32)
+        for weight in self._network.parameters():
+            if weight.dim() == _RANK:  # the layout is known for four axes only
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     def describe(self) -> dict[str, str]:
         """Return what may change the bits of a result."""
@@ -79,7 +83,7 @@ class TorchRuntime:
         }
 
     def forward(
-        self, image: NDArray[np.float32], valid: NDArray[np.float32]
+        self, image: NDArray[np.generic], valid: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`."""
         self._contract.check_input(image, valid)
@@ -102,9 +106,12 @@ class TorchRuntime:
         reduced = self._precision == "bf16"
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=reduced)
 
-    def _tensor(self, array: NDArray[np.float32]) -> torch.Tensor:
-        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
-        return tensor.contiguous(memory_format=torch.channels_last)
+    def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
+        """Bring an array to the device as it is stored, and to float32 there."""
+        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(torch.float32, memory_format=torch.channels_last)
 
     def close(self) -> None:
         """Give memory back."""

@@ -18,7 +18,7 @@ from hsimap.evaluation import TaskScores, score_stands, score_task, square_block
 from hsimap.geometry import round_up
 from hsimap.labels import TEST
 from hsimap.runtimes import export_onnx
-from hsimap.runtimes._memory import activation_bytes
+from hsimap.runtimes._memory import measure_activations
 from hsimap.training._calibrate import apply_temperature, calibrate
 from hsimap.training._seams import choose_crop, measure_seams
 from hsimap.training._validation import LiveRuntime, predict_fold, whole_targets
@@ -151,8 +151,8 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
     files = {"weights.safetensors": save_safetensors(weights), "network.onnx": onnx}
     with tempfile.TemporaryDirectory(prefix="hsimap-") as folder:
         draft = Bundle.save(Path(folder) / "draft", fields, files)
-        needed = activation_bytes(draft)
-    fields = fields.model_copy(update={"activation_bytes_per_px": needed})
+        needed = measure_activations(draft)
+    fields = fields.model_copy(update=needed)
     return Bundle.save(out, fields, files, overwrite=overwrite)
 
 

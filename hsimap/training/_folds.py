@@ -81,7 +81,7 @@ class FoldView:
             valid = valid & ~self.foreign(window)
         return values, valid
 
-    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
+    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """Convert stored values to float32 in the model's storage units."""
         return self._scene.source.to_network(values)
 

@@ -49,7 +49,7 @@ class LiveRuntime:
 
     @torch.inference_mode()
     def forward(
-        self, image: NDArray[np.float32], valid: NDArray[np.float32]
+        self, image: NDArray[np.generic], valid: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """Return each output of ``(batch, band, y, x)`` pixels as ``(batch, channel, y, x)``."""
         self._network.eval()

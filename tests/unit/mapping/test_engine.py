@@ -37,8 +37,9 @@ class Pixels:
 class Adapter:
     """A scene adapter on an array."""
 
-    def __init__(self, pixels):
+    def __init__(self, pixels, *, is_stored=False):
         self.pixels, self.n_bands, self.dtype = pixels, len(pixels.values), pixels.values.dtype
+        self.is_stored = is_stored
 
     def read(self, window, out):
         values, valid = self.pixels.read(window)
@@ -153,6 +154,34 @@ def test_any_run_of_strips_has_the_bytes_of_the_whole(plan, seed, data):
     wanted = sorted(data.draw(st.sets(st.integers(0, plan.n_rows - 1), min_size=1)))
     part = {s.index: s.values["s1"].tobytes() for s in engine.strips(wanted)}
     assert part == {index: full[index] for index in wanted}
+
+
+@given(
+    plan=plans(step=2), seed=st.integers(0, 9), share=st.sampled_from([0.05, 0.8]), data=st.data()
+)
+def test_squares_are_the_strips_cut_in_pieces(plan, seed, share, data):
+    pixels = source(plan, seed=seed, share=share)
+    outputs = [output(1, channels=2), output(2)]
+
+    class Two:
+        def forward(self, image, valid):
+            one = Pointwise().forward(image, valid)["s1"] * np.float32(1.3)
+            return {"s1": one, "s2": np.cos(one[:, :1, ::2, 1::2])}
+
+    engine = Engine(plan, pixels, runtime=Two(), outputs=outputs)
+    strips = {strip.index: strip for strip in engine.strips(range(plan.n_rows))}
+    wanted = sorted(data.draw(st.sets(st.integers(0, plan.n_rows - 1), min_size=1)))
+    seen = []
+    for square in engine.squares(wanted):
+        tile, strip = square.tile, strips[square.tile.row]
+        seen.append((tile.row, tile.col))
+        columns = slice(tile.footprint.col, tile.footprint.col + square.valid.shape[1])
+        np.testing.assert_array_equal(square.valid, strip.valid[:, columns])
+        for name, stride in (("s1", 1), ("s2", 2)):
+            part = slice(columns.start // stride, -(-columns.stop // stride))
+            expected = strip.values[name][:, :, part]
+            assert square.values[name].tobytes() == expected.tobytes()
+    assert seen == [(row, col) for row in wanted for col in range(plan.n_cols)]
 
 
 @given(plan=plans(), data=st.data())
