@@ -60,6 +60,8 @@ class InputSpec(_Record):
     """Numpy name of the storage type that the network was trained on."""
     mean_spectrum: tuple[float, ...] | None = None
     """Mean of the valid training pixels, in storage units."""
+    dispensable: tuple[int, ...] = ()
+    """Bands, from 0, that a scene may lack: their mean may stand for all of them at once."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -72,6 +74,15 @@ class InputSpec(_Record):
                 raise ValueError(f"{field} must be above 0 nm")
         if self.fwhm_nm is not None and self.wavelength_nm is None:
             raise ValueError("fwhm_nm needs wavelength_nm")
+        return self
+
+    @model_validator(mode="after")
+    def _check_dispensable(self) -> Self:
+        if self.dispensable:
+            if not set(self.dispensable) <= set(range(self.n_bands)):
+                raise ValueError(f"dispensable names bands beyond the {self.n_bands} of the input")
+            if self.mean_spectrum is None:
+                raise ValueError("dispensable bands need a mean_spectrum to stand for them")
         return self
 
     @property
@@ -253,6 +264,8 @@ def _content(manifest: BundleManifest) -> dict[str, Any]:
     for name in ("acceptance", "calibration", "stored_activation_bytes_per_px"):
         if not content[name]:
             del content[name]  # as in the bundles that were written before there was any
+    if not content["input"]["dispensable"]:
+        del content["input"]["dispensable"]
     return content
 
 

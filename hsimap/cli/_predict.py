@@ -51,6 +51,14 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Resample(StrEnum):
+    """What is done where the scene has other bands than the model."""
+
+    NEVER = "never"
+    AUTO = "auto"
+    ALWAYS = "always"
+
+
 class Probabilities(StrEnum):
     """Which probability maps are written."""
 
@@ -114,6 +122,21 @@ def run(
             max=99,
         ),
     ] = None,
+    resample: Annotated[
+        Resample,
+        typer.Option(help="Of bands; auto: only those that are not near enough to the model's."),
+    ] = Resample.AUTO,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Reflectance of one stored unit, as 0.0001. Default: what is stated."),
+    ] = None,
+    nodata: Annotated[
+        float | None, typer.Option(help="Stored value of a missing sample. Default: as stated.")
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Map a scene that does not look like the training scenes."),
+    ] = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan, memory and time; write nothing.")
@@ -145,14 +168,17 @@ def run(
             memory=parse_bytes(memory),
             probabilities=probabilities.value,
             intervals=intervals,
+            resample=resample.value,
+            force=force,
             overwrite=overwrite,
         )
         show = _Show(as_json=as_json, quiet=quiet)
         for path, folder in zip(scenes, output_folders(scenes, out), strict=True):
+            job = _Job(path=path, folder=folder, model=model, scale=scale, nodata=nodata)
             if dry_run:
-                _plan_one(path, model, settings, folder=folder, show=show)
+                _plan_one(job, settings, show=show)
             else:
-                _map_one(path, model, settings, folder=folder, show=show, log=log)
+                _map_one(job, settings, show=show, log=log)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,33 +189,43 @@ class _Show:
     quiet: bool
 
 
-def _map_one(
-    path: Path, model: Path | None, settings: MapSettings, *, folder: Path, show: _Show, log: Log
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One scene, where its maps go, and what the user states of it."""
+
+    path: Path
+    folder: Path
+    model: Path | None
+    scale: float | None
+    nodata: float | None
+
+    def open(self) -> Scene:
+        from hsimap.scenes import open_scene
+
+        return open_scene(self.path, nodata=self.nodata, scale=self.scale)
+
+
+def _map_one(job: _Job, settings: MapSettings, *, show: _Show, log: Log) -> None:
     from hsimap.mapping import choose_model, map_scene
-    from hsimap.scenes import open_scene
 
     def listen(event: str, facts: Mapping[str, object]) -> None:
-        log(event, {"scene": path.name, **facts})
+        log(event, {"scene": job.path.name, **facts})
 
-    with open_scene(path) as scene:
-        bundle = choose_model(scene, model)
+    with job.open() as scene:
+        bundle = choose_model(scene, job.model)
         with tile_progress(scene.name, quiet=show.quiet or show.as_json) as progress:
             report = map_scene(
-                scene, bundle, settings=settings, out=folder, progress=progress, listen=listen
+                scene, bundle, settings=settings, out=job.folder, progress=progress, listen=listen
             )
     _print_report(report, as_json=show.as_json)
 
 
-def _plan_one(
-    path: Path, model: Path | None, settings: MapSettings, *, folder: Path, show: _Show
-) -> None:
+def _plan_one(job: _Job, settings: MapSettings, *, show: _Show) -> None:
     from hsimap.mapping import choose_model
-    from hsimap.scenes import open_scene
 
-    with open_scene(path) as scene:
-        bundle = choose_model(scene, model)
-        _print_plan(scene, bundle, settings, folder=folder, as_json=show.as_json)
+    with job.open() as scene:
+        bundle = choose_model(scene, job.model)
+        _print_plan(scene, bundle, settings, folder=job.folder, as_json=show.as_json)
 
 
 def _print_plan(

@@ -235,7 +235,7 @@ def _separabilities(scenes: Sequence[FoldScene], tasks: Sequence[Task]) -> Itera
             use = valid & (targets[task.name] >= 0)
             if task.name not in moments:
                 moments[task.name] = ClassMoments(task.channels, len(spectra))
-            moments[task.name].add(targets[task.name][use], spectra[:, use])
+            moments[task.name].add(targets[task.name][use], spectra[:, use].astype(np.float64))
     for task in classes:
         if task.name in moments and (found := separability(task, moments[task.name])) is not None:
             yield found

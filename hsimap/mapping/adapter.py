@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isclose, prod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from hsimap.errors import MismatchError
+from hsimap.mapping.radiometry import guess_scale, sample_pixels
 from hsimap.runtimes import STORED
 from hsimap.scenes import stored_value
-from hsimap.spectra import match_bands
+from hsimap.spectra import fit_bands, match_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from hsimap.bundle import InputSpec
     from hsimap.geometry import Grid, Window
     from hsimap.scenes import Scene, Storage
+    from hsimap.spectra import BandMatch, Resample
+
+
+_MIXED_PIXELS: Final = 1 << 14
+"""Pixels that are resampled at a time."""
 
 
 class Source(Protocol):
@@ -39,6 +45,10 @@ class Pixels(Protocol):
     @property
     def n_bands(self) -> int:
         """Bands that are read."""
+
+    @property
+    def network_bands(self) -> int:
+        """Bands that the network takes."""
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -68,6 +78,8 @@ class SceneAdapter:
         The raster.
     wanted : InputSpec
         Bands, scale and nodata rule of the model.
+    resample : {"never", "auto", "always"}
+        What is done where the scene has other bands; see :func:`hsimap.spectra.fit_bands`.
 
     Raises
     ------
@@ -75,61 +87,85 @@ class SceneAdapter:
         If the bands, by wavelength or by number, do not fit.
     """
 
-    def __init__(self, scene: Scene, wanted: InputSpec) -> None:
-        match = match_bands(wanted.bands, scene.bands)
-        self._scene = scene
+    def __init__(self, scene: Scene, wanted: InputSpec, *, resample: Resample = "never") -> None:
+        match = fit_bands(
+            wanted.bands, scene.bands, resample=resample, dispensable=wanted.dispensable
+        )
+        self.scene, self.match = scene, match
         self._indices: Sequence[int] = match.indices
         self._nodata = wanted.nodata if scene.nodata is None else None
-        self._factor = _factor(scene.scale, wanted.scale)
-        self.notes: tuple[str, ...] = (*scene.notes, *match.notes, *self._scale_notes(wanted.scale))
+        self._fill = _fill(match, wanted)
+        self.scale, told = self._scale(wanted.scale)
+        """Reflectance of one stored unit: what the scene states, or a guess; None = unknown."""
+        self._factor = _factor(self.scale, wanted.scale)
+        self.notes: tuple[str, ...] = (
+            *scene.notes,
+            *match.notes,
+            *(match_table(wanted.bands, match) if match.weights is not None else ()),
+            *told,
+            *self._nodata_notes(),
+        )
         """What was guessed or assumed, a sentence each."""
 
     @property
     def n_bands(self) -> int:
-        """Bands that are read, which is what the network takes."""
+        """Bands that are read."""
         return len(self._indices)
+
+    @property
+    def network_bands(self) -> int:
+        """Bands that the network takes."""
+        return len(self.match.ways)
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of a stored sample."""
-        return self._scene.dtype
+        return self.scene.dtype
 
     @property
     def storage(self) -> Storage:
         """How the scene lies on the disk."""
-        return self._scene.storage
+        return self.scene.storage
 
     @property
     def grid(self) -> Grid:
         """Where the scene's pixels lie."""
-        return self._scene.grid
+        return self.scene.grid
 
     @property
     def shape(self) -> tuple[int, int]:
         """``(y, x)`` of the scene, in pixels."""
-        return self._scene.grid.height, self._scene.grid.width
+        return self.scene.grid.height, self.scene.grid.width
 
     @property
     def is_stored(self) -> bool:
         """Whether a stored integer is a value in the bundle's storage units as it stands."""
-        return self._factor == 1 and self.dtype in STORED
+        return self._factor == 1 and self.match.weights is None and self.dtype in STORED
 
     @property
     def itemsize(self) -> int:
         """Bytes of one stored sample."""
         return self.dtype.itemsize
 
-    def _scale_notes(self, wanted: float | None) -> list[str]:
-        notes = []
-        if self._scene.scale is None and wanted is not None:
-            notes.append(
-                f"the scene states no reflectance scale; {wanted:g}, the model's, is assumed"
-            )
-        if self._nodata is not None:
-            notes.append(
-                f"the scene declares no nodata value; the model's {self._nodata:g} is used"
-            )
-        return notes
+    def _scale(self, wanted: float | None) -> tuple[float | None, list[str]]:
+        """Return the scene's scale and what was assumed of it."""
+        if self.scene.scale is not None or wanted is None:
+            return self.scene.scale, []
+        self._factor = 1.0
+        guess = guess_scale(sample_pixels(self.read, self.shape))
+        if guess is None or isclose(guess, wanted, rel_tol=1e-9):
+            note = f"the scene states no reflectance scale; {wanted:g}, the model's, is assumed"
+            return wanted, [note]
+        note = (
+            f"the scene states no reflectance scale; {guess:g} is guessed from its values (the"
+            f" model's is {wanted:g}); state it with --scale if that is wrong"
+        )
+        return guess, [note]
+
+    def _nodata_notes(self) -> list[str]:
+        if self._nodata is None:
+            return []
+        return [f"the scene declares no nodata value; the model's {self._nodata:g} is used"]
 
     def read(
         self, window: Window, out: NDArray[np.generic] | None = None
@@ -139,7 +175,7 @@ class SceneAdapter:
         The values go to ``out``, of their shape and type, where it is given. Integers are 0 where
         not valid.
         """
-        values, valid = self._scene.read(window, self._indices, out=out)
+        values, valid = self.scene.read(window, self._indices, out=out)
         missing = stored_value(self._nodata, values.dtype)
         if missing is not None:
             for plane in values:
@@ -152,12 +188,22 @@ class SceneAdapter:
         self, values: NDArray[np.generic], out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """Convert stored values to float32 in the bundle's storage units, in ``out`` if given."""
-        image = np.empty(values.shape, dtype=np.float32) if out is None else out
-        if self._factor == 1:
+        shape = (self.network_bands, *values.shape[1:])
+        image = np.empty(shape, dtype=np.float32) if out is None else out
+        if self.match.weights is not None:
+            _mix(self.match.weights * np.float32(self._factor), values, out=image)
+            for band, value in self._fill:
+                image[band] = value
+        elif self._factor == 1:
             np.copyto(image, values, casting="unsafe")
         else:
             np.multiply(values, self._factor, out=image, dtype=np.float32, casting="unsafe")
         return image
+
+    def read_for_network(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return ``(band, y, x) float32`` in the bundle's storage units and ``(y, x)`` validity."""
+        values, valid = self.read(window)
+        return self.to_network(values), valid
 
 
 class RecyclingSource:
@@ -207,8 +253,9 @@ class RecyclingSource:
         """
         if self._adapter.is_stored:
             return np.ascontiguousarray(values)
-        if self._image.shape != values.shape:
-            self._image = np.empty(values.shape, dtype=np.float32)
+        shape = (self._adapter.network_bands, *values.shape[1:])
+        if self._image.shape != shape:
+            self._image = np.empty(shape, dtype=np.float32)
         return self._adapter.to_network(values, self._image)
 
 
@@ -221,6 +268,23 @@ def _clear(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:
     shown = valid[part].astype(values.dtype)
     for plane in values:
         np.multiply(plane[part], shown, out=plane[part])
+
+
+def _mix(
+    weights: NDArray[np.float32], values: NDArray[np.generic], *, out: NDArray[np.float32]
+) -> None:
+    """Write ``weights @ values`` over the bands, some rows at a time to bound the memory."""
+    step = max(1, _MIXED_PIXELS // max(values.shape[2], 1))
+    for row in range(0, values.shape[1], step):
+        part = values[:, row : row + step].astype(np.float32)
+        mixed = weights @ part.reshape(part.shape[0], -1)
+        out[:, row : row + step] = mixed.reshape(-1, *part.shape[1:])
+
+
+def _fill(match: BandMatch, wanted: InputSpec) -> list[tuple[int, float]]:
+    """Return what stands for each model band that the scene lacks: the model's mean."""
+    mean = wanted.mean_spectrum or ()
+    return [(band, mean[band]) for band in match.missing]
 
 
 def _factor(scene: float | None, wanted: float | None) -> float:

@@ -34,6 +34,11 @@ class BlockRows:
         self.n_bands, self.dtype = adapter.n_bands, adapter.dtype
 
     @property
+    def network_bands(self) -> int:
+        """Bands that the network takes."""
+        return self._adapter.network_bands
+
+    @property
     def is_stored(self) -> bool:
         """Whether a runtime takes the samples as they are stored."""
         return self._adapter.is_stored

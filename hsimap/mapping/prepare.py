@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.mapping.blockrows import BlockRows
+from hsimap.mapping.radiometry import check_radiometry, compare_spectra, sample_pixels
 from hsimap.mapping.settings import MapPlan, MapSettings, plan_map
 from hsimap.runtimes import choices, open_runtime
+from hsimap.scenes import bound_cache
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hsimap.bundle import Bundle
+    from hsimap.bundle import Bundle, InputSpec
     from hsimap.mapping.adapter import Pixels
     from hsimap.runtimes import Route, Runtime
     from hsimap.scenes import Scene
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
 def plan_scene(
     scene: Scene, adapter: SceneAdapter, bundle: Bundle, settings: MapSettings
 ) -> MapPlan:
-    """Plan the tiles and the memory of a scene as it lies on the disk."""
-    return plan_map(
+    """Plan the tiles and the memory of a scene as it lies on the disk; hold its cache to that."""
+    plan = plan_map(
         scene.grid,
         bundle.manifest,
         settings,
@@ -36,6 +39,39 @@ def plan_scene(
         storage=adapter.storage,
         as_stored=adapter.is_stored,
     )
+    bound_cache(plan.cache_bytes)
+    return plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """What a scene looks like beside the model's training scenes."""
+
+    facts: dict[str, object]
+    """For the manifest: how each band was got, the comparison, whether it was overruled."""
+    notes: tuple[str, ...]
+    """What is unusual, a sentence each."""
+
+
+def look_at(adapter: SceneAdapter, wanted: InputSpec, *, force: bool) -> Looks:
+    """Compare a scene with what the model was trained on, before the first tile.
+
+    Raises
+    ------
+    MismatchError
+        If maps of the scene would be worthless and ``force`` is False.
+    """
+    found = None
+    if wanted.mean_spectrum is not None:
+        pixels = sample_pixels(adapter.read_for_network, adapter.shape)
+        found = compare_spectra(pixels, wanted.mean_spectrum, wavelength_nm=wanted.wavelength_nm)
+    notes = check_radiometry(found, scene=adapter.scene.name, force=force)
+    facts: dict[str, object] = {
+        "bands": {way: adapter.match.ways.count(way) for way in sorted(set(adapter.match.ways))},
+        "radiometry": None if found is None else found.as_dict(),
+        "forced": force and found is not None and bool(found.faults()),
+    }
+    return Looks(facts=facts, notes=notes)
 
 
 def open_route(bundle: Bundle, settings: MapSettings, route: Route) -> Runtime:
@@ -77,7 +113,7 @@ def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[M
     seconds : float
         Time of one tile (read and network, after a first one that warms up) times the tiles.
     """
-    adapter = SceneAdapter(scene, bundle.manifest.input)
+    adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
     plan = plan_scene(scene, adapter, bundle, settings)
     tiles = plan.tiles
     route = choices(bundle, runtime=settings.runtime, precision=settings.precision)[0]

@@ -35,8 +35,8 @@ _NAN: Final = float("nan")
 _SUN_K: Final = 5778.0
 _PLANCK_NM_K: Final = 1.438777e7
 """Second radiation constant, nm K."""
-_SUNLIT: Final = 0.95
-_SUN_SLOPE: Final = (0.6, 1.6)
+_SUNLIT: Final = 0.85
+_SUN_SLOPE: Final = (0.5, 1.7)
 """Correlation and slope of log(scene / model) over log(sun) that radiance has."""
 
 

@@ -19,11 +19,10 @@ from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of,
 from hsimap.mapping.engine import Engine, Square, rows_needed
 from hsimap.mapping.events import Listener, StripClock, ignore
 from hsimap.mapping.journal import LayerStore, RunFolder, locked
-from hsimap.mapping.prepare import middle_tile, open_route, pixels_of, plan_scene
+from hsimap.mapping.prepare import look_at, middle_tile, open_route, pixels_of, plan_scene
 from hsimap.mapping.probe import resolve_route
 from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings
 from hsimap.mapping.tiling import READ_AHEAD
-from hsimap.scenes import bound_cache
 from hsimap.streams import drain
 
 if TYPE_CHECKING:
@@ -111,22 +110,24 @@ def map_scene(
     """
     started = time.monotonic()
     planned_crash()
-    adapter = SceneAdapter(scene, bundle.manifest.input)
+    adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
     plan = plan_scene(scene, adapter, bundle, settings)
-    bound_cache(plan.cache_bytes)
-    tile = partial(middle_tile, adapter, plan)
-    route, told = resolve_route(bundle, settings, out=out, sample=tile)
+    route, told = resolve_route(
+        bundle, settings, out=out, sample=partial(middle_tile, adapter, plan)
+    )
     wanted: list[int] = []
     notes = (*adapter.notes, *plan.notes, *told)
     with ExitStack() as stack:
         runtime = stack.enter_context(closing(open_route(bundle, settings, route)))
-        identity = _identity(scene, bundle, plan, runtime=runtime, settings=settings)
+        identity = _identity(adapter, bundle, plan, runtime=runtime, settings=settings)
         make_folder(out)
         stack.enter_context(locked(out))
         _tell_start(listen, out, plan, identity=identity, notes=notes)
         already = is_finished(out, identity, overwrite=settings.overwrite)
         if not already:
             check_room(out, plan)
+            looks = look_at(adapter, bundle.manifest.input, force=settings.force)
+            notes = (*notes, *looks.notes)
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
             job = _Job(plan, _products(scene, bundle, settings), run, listen)
@@ -134,7 +135,7 @@ def map_scene(
             wanted = job.wanted
             job.compute(pixels_of(adapter, plan), runtime, bundle.manifest.outputs, progress)
             check_unchanged(scene, identity)
-            record = _record(scene, bundle, plan, identity=identity, notes=notes)
+            record = _record(scene, bundle, plan, identity=identity, notes=notes) | looks.facts
             finalise(out, run, job.stores, record=record, started=started)
     report = MapReport(
         folder=out,
@@ -267,15 +268,19 @@ class _Job:
 
 
 def _identity(
-    scene: Scene, bundle: Bundle, plan: MapPlan, *, runtime: Runtime, settings: MapSettings
+    adapter: SceneAdapter, bundle: Bundle, plan: MapPlan, *, runtime: Runtime, settings: MapSettings
 ) -> dict[str, object]:
     """Return what makes two runs the same, as plain JSON data."""
-    tiles = plan.tiles
+    tiles, scene = plan.tiles, adapter.scene
     identity: dict[str, object] = {
         "hsimap": __version__,
         "model": bundle.digest,
         "scene": scene.fingerprint(),
-        "reading": {"nodata": str(scene.nodata), "scale": str(scene.scale)},
+        "reading": {
+            "nodata": str(scene.nodata),
+            "scale": str(adapter.scale),
+            "resample": settings.resample,
+        },
         "tiles": {"tile": tiles.kept, "trim": tiles.trim, "ramp": tiles.ramp},
         "runtime": runtime.describe(),
         "probabilities": settings.probabilities,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
     from hsimap.scenes import Storage
+    from hsimap.spectra import Resample
 
 Probabilities = Literal["all", "max", "none"]
 BASE_BYTES: Final = 160 << 20
@@ -70,6 +71,10 @@ class MapSettings:
     """Which probability maps are written: one band a class, the highest only, or none."""
     intervals: int | None = None
     """Level in percent of the prediction intervals that are written beside the values."""
+    resample: Resample = "auto"
+    """What is done where the scene has other bands than the model: never, auto or always."""
+    force: bool = False
+    """Map a scene that does not look like the model's training scenes."""
     overwrite: bool = False
     """Replace the result of a different run."""
 

@@ -2,13 +2,14 @@
 
 from hsimap.spectra._bands import Bands, wavelengths_in_nm
 from hsimap.spectra._match import MAX_TOLERANCE_NM, BandMatch, match_bands
-from hsimap.spectra._resample import RESAMPLE_MODES, fit_bands, match_table
+from hsimap.spectra._resample import RESAMPLE_MODES, Resample, fit_bands, match_table
 
 __all__ = [
     "MAX_TOLERANCE_NM",
     "RESAMPLE_MODES",
     "BandMatch",
     "Bands",
+    "Resample",
     "fit_bands",
     "match_bands",
     "match_table",

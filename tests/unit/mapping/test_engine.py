@@ -39,7 +39,7 @@ class Adapter:
 
     def __init__(self, pixels, *, is_stored=False):
         self.pixels, self.n_bands, self.dtype = pixels, len(pixels.values), pixels.values.dtype
-        self.is_stored = is_stored
+        self.is_stored, self.network_bands = is_stored, len(pixels.values)
 
     def read(self, window, out):
         values, valid = self.pixels.read(window)

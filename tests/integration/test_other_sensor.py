@@ -1,0 +1,117 @@
+"""A model maps a scene of another sensor as it maps that of its own, or stops and says why."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hsimap.bundle import Bundle
+from hsimap.errors import MismatchError
+from hsimap.mapping import MapSettings, map_scene
+from hsimap.mapping.adapter import SceneAdapter
+from hsimap.scenes import open_scene
+
+ROOT = Path(__file__).parents[2]
+SIDE = 128
+N_COARSE = 60
+FWHM_NM = 11.0
+BAD = (7, 23, 41)
+SETTINGS = MapSettings(runtime="onnx", threads=1, probabilities="none")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Bundle.load(ROOT / "models" / "boreal-demo")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Reflectance of a part of the sample, ``(band, y, x)``, and its wavelengths in nm."""
+    with open_scene(ROOT / "sample_data" / "scene.tif") as opened:
+        values, valid = opened.read(opened.grid.window)
+        assert valid[:SIDE, :SIDE].mean() > 0.5
+        nm = np.array(opened.bands.wavelength_nm)
+        return np.where(valid, values, 0)[:, :SIDE, :SIDE].astype(np.float32) * 1e-4, nm
+
+
+def as_coarse_sensor(reflectance, nm):
+    """Sixty bands with Gaussian responses, from the red end down."""
+    centres = np.linspace(nm[0] + 1, nm[-1] - 1, N_COARSE)[::-1]
+    response = np.exp(-4 * np.log(2) * ((nm[None] - centres[:, None]) / FWHM_NM) ** 2)
+    response /= response.sum(axis=1, keepdims=True)
+    return np.tensordot(response, reflectance, 1).astype(np.float32), centres
+
+
+def write_envi(path, values, nm, *, bad=(), unit="Micrometers"):
+    """Write float32 BSQ without a scale factor, wavelengths in micrometres."""
+    values.astype("<f4").tofile(path)
+    factor = 1e-3 if unit == "Micrometers" else 1.0
+    flags = ", ".join("0" if i in bad else "1" for i in range(len(nm)))
+    waves = ", ".join(f"{w * factor:.6f}" for w in nm)
+    path.with_suffix(".hdr").write_text(
+        f"ENVI\nsamples = {values.shape[2]}\nlines = {values.shape[1]}\nbands = {len(nm)}\n"
+        f"header offset = 0\ndata type = 4\ninterleave = bsq\nbyte order = 0\n"
+        f"data ignore value = 0\n"
+        f"wavelength units = {unit}\nwavelength = {{{waves}}}\nbbl = {{{flags}}}\n"
+        f"map info = {{UTM, 1, 1, 356000, 6860000, 0.7, 0.7, 35, North, WGS-84}}\n"
+    )
+    return path
+
+
+def mapped(path, model, out, **changes):
+    with open_scene(path) as opened:
+        return map_scene(opened, model, settings=replace(SETTINGS, **changes), out=out)
+
+
+def smooth_spectra(nm):
+    """Reflectance without noise, ``(band, y, x)``: a red edge and two broad humps."""
+    rng = np.random.default_rng(4)
+    share, level = rng.random((2, SIDE, SIDE))
+    edge = 0.05 + 0.4 / (1 + np.exp(-(nm - 715) / 25))
+    humps = 0.1 + 0.1 * np.sin(nm / 110) + 0.05 * np.cos(nm / 190)
+    return (share * edge[:, None, None] + level * humps[:, None, None]).astype(np.float32)
+
+
+def test_another_sensor_gives_the_network_the_same_spectra(tmp_path, model, scene):
+    nm = scene[1]
+    truth = smooth_spectra(nm)
+    values, centres = as_coarse_sensor(truth, nm)
+    values[list(BAD)] = 9.0
+    path = write_envi(tmp_path / "coarse.img", values, centres, bad=BAD)
+    with open_scene(path) as opened:
+        adapter = SceneAdapter(opened, model.manifest.input, resample="auto")
+        image, valid = adapter.read_for_network(opened.grid.window)
+        report = map_scene(opened, model, settings=SETTINGS, out=tmp_path / "maps")
+    assert valid.all()
+    error = np.abs(image * 1e-4 - truth).max(axis=(1, 2))
+    assert error.max() < 0.02  # next to the red edge, with a bad band beside it
+    assert np.median(error) < 0.002
+    assert any("resampled" in note for note in report.notes)
+    assert any("1 is guessed from its values" in note for note in report.notes)
+    manifest = json.loads((tmp_path / "maps" / "manifest.json").read_text())
+    assert sum(manifest["bands"].values()) == nm.size
+    assert manifest["bands"]["linear"] > 0
+
+
+def test_shuffled_wavelengths_and_radiance_stop_before_the_first_tile(tmp_path, model, scene):
+    values, nm = scene
+    order = np.random.default_rng(0).permutation(nm.size)
+    shuffled = write_envi(tmp_path / "shuffled.img", values, nm[order])
+    with pytest.raises(MismatchError, match="does not resemble"):
+        mapped(shuffled, model, tmp_path / "a")
+    sun = nm**-5.0 / np.expm1(1.4388e7 / (nm * 5772))
+    radiance = values * (90 * sun / sun.max())[:, None, None]
+    path = write_envi(tmp_path / "radiance.img", radiance, nm)
+    with pytest.raises(MismatchError, match="holds radiance"):
+        mapped(path, model, tmp_path / "b")
+    assert not list((tmp_path / "b").glob("*.tif"))
+    report = mapped(path, model, tmp_path / "b", force=True)
+    assert any("holds radiance" in note for note in report.notes)
+
+
+def test_never_refuses_other_bands(tmp_path, model, scene):
+    path = write_envi(tmp_path / "coarse.img", *as_coarse_sensor(*scene))
+    with pytest.raises(MismatchError, match="--resample auto"):
+        mapped(path, model, tmp_path / "maps", resample="never")
