@@ -2,6 +2,13 @@
 
 SMALL = {
     "taiga": {"patch": 32, "widths": (4, 6, 8, 8), "decoder_width": 8},
+    "taiga-baseline": {"widths": (4, 6, 8, 8), "decoder_width": 8, "ablation": "baseline"},
+    "taiga-DAC": {"widths": (4, 6, 8, 8), "decoder_width": 8, "ablation": "DAC"},
+    "taiga-RDA": {"widths": (4, 4, 4, 8), "decoder_width": 8, "ablation": "RDA"},
+    "taiga-no-skips": {"widths": (4, 6, 8, 8), "decoder_width": 8, "skips": False},
+    "taiga-no-norm": {
+        "widths": (4, 6, 8, 8), "decoder_width": 8, "batch_norm": False, "downsampling": "strided",
+    },
     "spectral_spatial": {"width": 8, "dilations": (1, 3), "context": (5, 11)},
     "unet": {"widths": (4, 6, 6, 8)},
     "segnet": {"widths": (4, 6, 6), "convs": (1, 2, 2)},
@@ -10,7 +17,7 @@ SMALL = {
         "decoder_widths": (8, 8, 6, 6),
     },
     "deeplabv3plus": {
-        "patch": 48, "stem_width": 8, "widths": (16, 16, 16, 32), "blocks": (1, 2, 1, 1),
+        "patch": 48, "stem_width": 8, "widths": (16, 16, 16, 32), "blocks": (1, 1, 1, 1),
         "pyramid_width": 16, "low_width": 8,
     },
     "gsc_vit": {"widths": (16, 8, 8), "groups": 4, "heads": 2, "head_width": 4},
@@ -29,6 +36,6 @@ SMALL = {
 }  # fmt: skip
 
 
-def small(architecture: str, **more: object) -> dict[str, object]:
-    """Return keywords for ``make_spec`` and ``make_network``."""
-    return {"architecture": architecture, **SMALL[architecture], **more}
+def small(case: str, **more: object) -> dict[str, object]:
+    """Return keywords for ``make_spec`` and ``make_network``; a case may be a variant."""
+    return {"architecture": case.split("-", maxsplit=1)[0], **SMALL[case], **more}

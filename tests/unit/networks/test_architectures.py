@@ -15,7 +15,7 @@ EVERY = pytest.mark.parametrize("architecture", sorted(SMALL))
 
 
 def test_all_are_tested():
-    assert set(SMALL) == set(architectures())
+    assert {case.split("-")[0] for case in SMALL} == set(architectures())
 
 
 def a_scene(height, width, *, gaps=True):
@@ -157,11 +157,9 @@ def test_a_stride_that_is_not_offered_is_refused(make_spec, architecture):
         build_network(make_spec(stride=4, **small(architecture)))
 
 
-@EVERY
+@pytest.mark.parametrize("architecture", sorted(set(architectures()) - {"spectral_spatial"}))
 @pytest.mark.parametrize("preset", ["half", "small", "tiny"])
-def test_every_preset_builds_at_its_share(make_spec, architecture, preset):
-    if architecture == "spectral_spatial":
-        pytest.skip("has no presets")
+def test_every_preset_builds(make_spec, architecture, preset):
     # 64 pixels and 128 bands, as the recipes have.
     spec = make_spec(n_bands=128, patch=64, architecture=architecture, preset=preset)
     stored = spec.settings.model_dump()

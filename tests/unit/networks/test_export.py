@@ -5,6 +5,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from every_architecture import SMALL, small
+
+from hsimap.runtimes import export_onnx
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -45,6 +48,20 @@ def to_session(network, *, side):
     return onnxruntime.InferenceSession(
         graph.getvalue(), options, providers=["CPUExecutionProvider"]
     )
+
+
+BASELINES = sorted(
+    {case.split("-")[0] for case in SMALL} - {"taiga", "spectral_spatial"}  # are among the cases
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", [*BASELINES, "taiga-no-norm"])
+def test_every_baseline_passes_the_gate_of_an_export(make_network, architecture):
+    network = make_network("cover", "height", **small(architecture))
+    _, report = export_onnx(network)
+    assert len(report.shapes) >= 4
+    assert 0 < report.worst <= 2e-5
 
 
 @pytest.mark.slow
