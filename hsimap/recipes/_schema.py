@@ -205,8 +205,8 @@ class Recipe(Settings):
     network: dict[str, Any] = Field(
         default_factory=lambda: {"architecture": "taiga", "preset": "tiny"}
     )
-    """architecture (taiga or spectral_spatial), preset (paper, half, small, tiny), and any field
-    of the network's settings."""
+    """architecture (taiga, spectral_spatial, or one to compare with: docs/networks.md), preset
+    (paper, half, small, tiny), and any field of that architecture's settings."""
     training: TrainingSettings = TrainingSettings()
     """How the network is fitted."""
     _root: Path = PrivateAttr(default=Path())

@@ -5,7 +5,7 @@ SMALL = {
     "taiga-baseline": {"widths": (4, 6, 8, 8), "decoder_width": 8, "ablation": "baseline"},
     "taiga-DAC": {"widths": (4, 6, 8, 8), "decoder_width": 8, "ablation": "DAC"},
     "taiga-RDA": {"widths": (4, 4, 4, 8), "decoder_width": 8, "ablation": "RDA"},
-    "taiga-no-skips": {"widths": (4, 6, 8, 8), "decoder_width": 8, "skips": False},
+    "taiga-no-skips": {"widths": (4, 6, 8, 16), "decoder_width": 16, "skips": False},
     "taiga-no-norm": {
         "widths": (4, 6, 8, 8), "decoder_width": 8, "batch_norm": False, "downsampling": "strided",
     },

@@ -273,13 +273,12 @@ def test_the_image_pooling_of_deeplab_is_global_on_a_patch(make_network):
         torch.testing.assert_close(network.features(x, mask), expected)
 
 
-@pytest.mark.parametrize("architecture", ["unet", "gsc_vit", "mstnet_style"])
+@pytest.mark.parametrize("architecture", ["unet", "mstnet_style"])
 def test_it_learns_a_rule_of_the_neighbourhood(make_spec, architecture):
     """Value = mean over 3 x 3 pixels of the difference of two bands."""
     torch.manual_seed(0)
     sizes = {
         "unet": {"widths": (16, 16)},
-        "gsc_vit": {"widths": (16, 16), "groups": 4, "heads": 2},
         "mstnet_style": {"token": 2, "window": 8, "width": 32, "heads": 2, "decoder_width": 32},
     }[architecture]
     network = build_network(make_spec("density", architecture=architecture, **sizes))
