@@ -13,15 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hsimap.networks._layers import conv
+from hsimap.networks._layers import LEAST_SHARE, NO_PIXEL, conv
 
 _RATIO: Final = 16
 """Channels per hidden unit of the shared MLP (CBAM's reduction ratio)."""
 _LEAST_HIDDEN: Final = 4
-_NO_PIXEL: Final = -1e30
-"""Stands in for an invalid pixel in a maximum; finite, so that every runtime pools it alike."""
-_LEAST_SHARE: Final = 1e-6
-"""Below the share of one valid pixel in a window of 512 x 512."""
 
 
 def window_pool(x: Tensor, mask: Tensor, *, block: int, n_blocks: int) -> tuple[Tensor, Tensor]:
@@ -51,12 +47,12 @@ def window_pool(x: Tensor, mask: Tensor, *, block: int, n_blocks: int) -> tuple[
     """
     total = functional.avg_pool2d(x * mask, block)
     share = functional.avg_pool2d(mask, block)
-    highest = functional.max_pool2d(torch.where(mask > 0, x, _NO_PIXEL), block)
+    highest = functional.max_pool2d(torch.where(mask > 0, x, NO_PIXEL), block)
     if n_blocks > 1:
         total = _inner(functional.avg_pool2d(total, n_blocks, stride=1), n_blocks)
         share = _inner(functional.avg_pool2d(share, n_blocks, stride=1), n_blocks)
         highest = _inner(functional.max_pool2d(highest, n_blocks, stride=1), n_blocks)
-    average = total / share.clamp(min=_LEAST_SHARE)
+    average = total / share.clamp(min=LEAST_SHARE)
     return average, torch.where(share > 0, highest, 0.0)
 
 
@@ -94,12 +90,14 @@ class SpectralSpatialAttention(nn.Module):
         Channels of input and output.
     block, n_blocks : int
         Of :func:`window_pool`, in pixels of this level.
+    norm : bool
+        Whether batch normalisation stands after the first convolution.
     """
 
-    def __init__(self, channels: int, *, block: int, n_blocks: int) -> None:
+    def __init__(self, channels: int, *, block: int, n_blocks: int, norm: bool = True) -> None:
         super().__init__()
         self.block, self.n_blocks = block, n_blocks
-        self.features = conv(channels, channels, 1)
+        self.features = conv(channels, channels, 1, norm=norm)
         self.gate = SpectralGate(channels)
         self.spatial = nn.Conv2d(2, 1, 3, padding=1)
 

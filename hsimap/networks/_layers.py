@@ -8,33 +8,59 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+NO_PIXEL: Final = -1e30
+"""Stands in for an invalid pixel in a maximum; finite, so that every runtime pools it alike."""
+LEAST_SHARE: Final = 1e-6
+"""Below the share of one valid pixel in a window of 512 x 512."""
 _SLOPE: Final = 0.01
 """Of LeakyReLU below 0."""
 
 
-def conv_norm(inside: int, outside: int, kernel: int, dilation: int = 1) -> nn.Sequential:
-    """Return a convolution that keeps the size, without bias, and batch normalisation."""
+def conv_norm(
+    inside: int, outside: int, kernel: int, dilation: int = 1, *, norm: bool = True
+) -> nn.Sequential:
+    """Return a convolution that keeps the size, and batch normalisation, or a bias without it."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
-        nn.Conv2d(inside, outside, kernel, padding=padding, dilation=dilation, bias=False),
-        nn.BatchNorm2d(outside),
+        nn.Conv2d(inside, outside, kernel, padding=padding, dilation=dilation, bias=not norm),
+        nn.BatchNorm2d(outside) if norm else nn.Identity(),
     )
 
 
-def conv(inside: int, outside: int, kernel: int, dilation: int = 1) -> nn.Sequential:
-    """Return convolution, batch normalisation and LeakyReLU."""
-    return nn.Sequential(conv_norm(inside, outside, kernel, dilation), nn.LeakyReLU(_SLOPE))
+def conv(
+    inside: int, outside: int, kernel: int, dilation: int = 1, *, norm: bool = True
+) -> nn.Sequential:
+    """Return convolution, batch normalisation where ``norm``, and LeakyReLU."""
+    return nn.Sequential(
+        conv_norm(inside, outside, kernel, dilation, norm=norm), nn.LeakyReLU(_SLOPE)
+    )
+
+
+def halving_conv(inside: int, outside: int, *, norm: bool = True) -> nn.Sequential:
+    """Return a 2x2 convolution of stride 2, batch normalisation where ``norm``, and LeakyReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 2, stride=2, bias=not norm),
+        nn.BatchNorm2d(outside) if norm else nn.Identity(),
+        nn.LeakyReLU(_SLOPE),
+    )
+
+
+def conv_relu(inside: int, outside: int, kernel: int) -> nn.Sequential:
+    """Return convolution, batch normalisation and ReLU, as the baselines were published with."""
+    return nn.Sequential(conv_norm(inside, outside, kernel), nn.ReLU())
 
 
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions beside a 1x1 projection shortcut (eq. 2, Fig. 6b)."""
 
-    def __init__(self, inside: int, outside: int, middle: int) -> None:
+    def __init__(self, inside: int, outside: int, middle: int, *, norm: bool = True) -> None:
         super().__init__()
         self.path = nn.Sequential(
-            conv(inside, middle, 1), conv(middle, middle, 3), conv_norm(middle, outside, 1)
+            conv(inside, middle, 1, norm=norm),
+            conv(middle, middle, 3, norm=norm),
+            conv_norm(middle, outside, 1, norm=norm),
         )
-        self.shortcut = conv_norm(inside, outside, 1)
+        self.shortcut = conv_norm(inside, outside, 1, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, inside, y, x)`` to ``(batch, outside, y, x)``."""

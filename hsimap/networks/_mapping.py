@@ -10,8 +10,7 @@ from torch.nn import functional
 
 from hsimap.errors import UsageError
 from hsimap.geometry import alignment_of
-from hsimap.networks._spectral_spatial import SpectralSpatial
-from hsimap.networks._taiga import Taiga
+from hsimap.networks._architectures import build_backbone
 from hsimap.tasks import Kind
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ class MappingNetwork(nn.Module):
         super().__init__()
         self.spec = spec
         self.outputs = spec.outputs
-        taiga = spec.settings.architecture == "taiga"
-        self.backbone: Taiga | SpectralSpatial = Taiga(spec) if taiga else SpectralSpatial(spec)
+        self.backbone = build_backbone(spec)
         self.alignment = alignment_of(self.backbone.alignment, *(o.stride for o in spec.outputs))
         """Input sides are multiples of this, in pixels."""
         self.reach = self.backbone.reach
@@ -119,7 +117,8 @@ class MappingNetwork(nn.Module):
 
     def _finish(self, task: Task, raw: Tensor) -> Tensor:
         if task.kind is Kind.CATEGORICAL:
-            return (raw * (1 / self.spec.temperature.get(task.name, 1.0))).softmax(dim=1)
+            temperature = self.spec.temperature.get(task.name, 1.0)
+            return (raw if temperature == 1 else raw / temperature).softmax(dim=1)
         if task.kind is Kind.SALIENCY:
             return raw.sigmoid()
         offset, gain = self.spec.scaling.get(task.name, (0.0, 1.0))
@@ -136,7 +135,7 @@ class MappingNetwork(nn.Module):
         if min(height, width) < self.backbone.least_side:
             raise UsageError(
                 f"input sides must be at least {self.backbone.least_side} px, the window of the"
-                f" attention, got {height} x {width}; pad with invalid pixels"
+                f" attention or the deepest stride, got {height} x {width}; pad with invalid pixels"
             )
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hsimap.errors import UsageError
-from hsimap.networks._layers import ValidBatchNorm
+from hsimap.networks._backbone import Backbone
+from hsimap.networks._layers import LEAST_SHARE, ValidBatchNorm
 from hsimap.networks._spec import head_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hsimap.networks._spec import NetworkSpec
-
-_LEAST_SHARE: Final = 1e-6
+    from hsimap.networks._taiga_settings import SpectralSpatialSettings
 
 
 class SpectralLayer(nn.Module):
@@ -54,7 +54,7 @@ class SpatialBlock(nn.Module):
         return functional.relu(x + y) * mask
 
 
-class SpectralSpatial(nn.Module):
+class SpectralSpatial(Backbone):
     """Pointwise layers over the bands, spatial blocks, and heads that see both.
 
     Features of invalid pixels are 0 after every layer, as beyond the edge of the input: an invalid
@@ -63,7 +63,9 @@ class SpectralSpatial(nn.Module):
     Parameters
     ----------
     spec : NetworkSpec
-        With settings of the architecture ``spectral_spatial``.
+        What it is built for.
+    settings : SpectralSpatialSettings
+        Its sizes.
 
     Raises
     ------
@@ -71,12 +73,10 @@ class SpectralSpatial(nn.Module):
         If an output's stride is not 1.
     """
 
-    alignment: Final = 1
-    least_side: Final = 1
+    alignment = least_side = 1
 
-    def __init__(self, spec: NetworkSpec) -> None:
+    def __init__(self, spec: NetworkSpec, settings: SpectralSpatialSettings) -> None:
         super().__init__()
-        settings = spec.settings
         for output in spec.outputs:
             if output.stride != 1:
                 raise UsageError(
@@ -100,7 +100,6 @@ class SpectralSpatial(nn.Module):
         self.tasks = tuple(task.name for task in spec.tasks)
         spatial = sum(d * (settings.kernel // 2) for d in settings.dilations)
         self.reach = spatial + max(settings.context, default=1) // 2
-        """One-sided receptive field in pixels."""
 
     def forward(self, x: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Map ``(batch, band, y, x)`` to each task's raw numbers; ``mask``: 1 = valid."""
@@ -131,7 +130,7 @@ def window_means(x: Tensor, mask: Tensor, sides: Sequence[int]) -> list[Tensor]:
     list of Tensor
         Of the shape of ``x``; 0 where a window holds no valid pixel.
     """
-    return [_box(x, side) / _box(mask, side).clamp(min=_LEAST_SHARE) for side in sides]
+    return [_box(x, side) / _box(mask, side).clamp(min=LEAST_SHARE) for side in sides]
 
 
 def _box(x: Tensor, side: int) -> Tensor:

@@ -1,7 +1,8 @@
 """The multitask network of Chhapariya et al. 2024 (arXiv 2407.16384), variant "B3".
 
 A residual encoder over strides 1 to 8, one gated dense ASPP, residual attention, and one light
-decoder for the classes and one for the values. ``docs/notation.md`` gives the equations.
+decoder for the classes and one for the values. ``docs/notation.md`` gives the equations, and
+``docs/networks.md`` the switches of the paper's ablations.
 """
 
 from __future__ import annotations
@@ -15,29 +16,38 @@ from torch.nn import functional
 
 from hsimap.errors import UsageError
 from hsimap.networks._attention import SpectralSpatialAttention
-from hsimap.networks._layers import Bottleneck, conv, conv_norm
-from hsimap.networks._spec import STRIDES, dilation_rates, head_name, pooling_blocks
+from hsimap.networks._backbone import Backbone, Sight, enlarge
+from hsimap.networks._layers import Bottleneck, conv, conv_norm, halving_conv
+from hsimap.networks._spec import head_name
+from hsimap.networks._taiga_settings import STRIDES, dilation_rates, pooling_blocks
 from hsimap.tasks import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hsimap.networks._spec import NetworkSpec, TaigaSizes
+    from hsimap.networks._spec import NetworkSpec
+    from hsimap.networks._taiga_settings import TaigaSettings
 
 _DEEPEST: Final = STRIDES[-1]
 _DECODED: Final = 2
 """Stride at which the decoders end and the heads stand."""
+_PLAIN: Final = 2
+"""Convolutions that stand in for residual blocks."""
 
 
 class GatedAspp(nn.Module):
     """Dilated branches added under learned gates (eq. 5): ``f + sum sigmoid(lambda_i) y_i``."""
 
-    def __init__(self, channels: int, rates: Sequence[int], *, dense: bool) -> None:
+    def __init__(
+        self, channels: int, rates: Sequence[int], *, dense: bool, norm: bool = True
+    ) -> None:
         super().__init__()
         wide = channels * 3 // 2
         self.dense = dense
         self.branches = nn.ModuleList(
-            nn.Sequential(conv(channels, wide, 3, rate), conv_norm(wide, channels, 1))
+            nn.Sequential(
+                conv(channels, wide, 3, rate, norm=norm), conv_norm(wide, channels, 1, norm=norm)
+            )
             for rate in rates
         )
         self.gates = nn.Parameter(torch.zeros(len(rates)))
@@ -54,35 +64,56 @@ class GatedAspp(nn.Module):
 class Decoder(nn.Module):
     """From the deepest features to stride 2, with the skips of strides 4 and 2."""
 
-    def __init__(self, widths: Sequence[int], width: int) -> None:
+    def __init__(self, settings: TaigaSettings) -> None:
         super().__init__()
+        width, widths, norm = settings.decoder_width, settings.widths, settings.batch_norm
         half, quarter = width // 2, width // 4
-        self.pool = conv(widths[3], width, 1)
+        deep, skips = widths[3], (widths[1:3] if settings.skips else (0, 0))
+        self.skips = settings.skips
+        self.pool: nn.Module = nn.Identity()
         """The paper's channel pooling."""
-        self.deep = nn.Sequential(Bottleneck(width, width, half), Bottleneck(width, width, half))
-        self.middle = Bottleneck(width + widths[2], width, quarter)
-        self.shallow = Bottleneck(width + widths[1], half, quarter // 2)
+        if settings.channel_pooling:
+            self.pool, deep = conv(deep, width, 1, norm=norm), width
+        self.deep = _blocks(settings, deep, 2)
+        self.middle = _block(settings, deep + skips[1], width, quarter)
+        self.shallow = _block(settings, width + skips[0], half, quarter // 2)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Map the features of strides 2, 4 and 8 to ``(batch, width / 2, y / 2, x / 2)``."""
         shallow, middle, deep = levels
         x = self.deep(self.pool(deep))
-        x = self.middle(torch.cat([_double(x), middle], dim=1))
-        result: Tensor = self.shallow(torch.cat([_double(x), shallow], dim=1))
+        x = self.middle(self._join(enlarge(x, 2), middle))
+        result: Tensor = self.shallow(self._join(enlarge(x, 2), shallow))
         return result
 
+    def _join(self, x: Tensor, skip: Tensor) -> Tensor:
+        return torch.cat([x, skip], dim=1) if self.skips else x
 
-def _double(x: Tensor) -> Tensor:
-    return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+def _block(settings: TaigaSettings, inside: int, outside: int, middle: int) -> nn.Module:
+    """Return a residual block, or two plain convolutions where the settings have it so."""
+    norm = settings.batch_norm
+    if settings.residual:
+        return Bottleneck(inside, outside, middle, norm=norm)
+    return nn.Sequential(conv(inside, outside, 3, norm=norm), conv(outside, outside, 3, norm=norm))
 
 
-class Taiga(nn.Module):
+def _blocks(settings: TaigaSettings, width: int, count: int) -> nn.Module:
+    """Return residual blocks that keep the channels, or two plain convolutions for all of them."""
+    if not settings.residual:
+        count = 1
+    return nn.Sequential(*(_block(settings, width, width, width // 2) for _ in range(count)))
+
+
+class Taiga(Backbone):
     """Encoder, decoders and heads; normalisation and activations are ``MappingNetwork``'s.
 
     Parameters
     ----------
     spec : NetworkSpec
-        With settings of the architecture ``taiga``.
+        What it is built for.
+    settings : TaigaSettings
+        Its sizes and switches.
 
     Raises
     ------
@@ -91,50 +122,59 @@ class Taiga(nn.Module):
         pooling block, or an output's stride is neither 1 nor 2.
     """
 
-    def __init__(self, spec: NetworkSpec) -> None:
+    def __init__(self, spec: NetworkSpec, settings: TaigaSettings) -> None:
         super().__init__()
-        sizes = spec.settings.taiga()
         self.tasks = tuple((task.name, _path(task.kind)) for task in spec.tasks)
         self.strides = {output.task: output.stride for output in spec.outputs}
         if not set(self.strides.values()) <= {1, _DECODED}:
             raise UsageError(
                 f"outputs of taiga have stride 1 or {_DECODED}, got {sorted(self.strides.items())}"
             )
-        self.rates = dilation_rates(spec.settings, patch=spec.patch)
-        block, n_blocks = pooling_blocks(spec.settings, patch=spec.patch)
-        self.alignment = block if sizes.attention else _DEEPEST
-        """Input sides are multiples of this, in pixels."""
-        self.least_side = spec.patch if sizes.attention else _DEEPEST
-        """Input sides are not below this, in pixels: the attention's window fits in."""
-        self.reach = _reach(sizes, rates=self.rates, patch=spec.patch, block=block)
-        """One-sided receptive field in pixels, an upper bound."""
-        self._build_encoder(spec.n_bands, sizes)
+        dilated = settings.aspp != "none"
+        self.rates = dilation_rates(settings, patch=spec.patch) if dilated else ()
+        block, n_blocks = pooling_blocks(settings, patch=spec.patch)
+        self.alignment = block if settings.attention else _DEEPEST
+        self.least_side = spec.patch if settings.attention else _DEEPEST
+        self._build_encoder(spec.n_bands, settings)
+        # Without skips no decoder would see the attended features of strides 2 and 4.
+        attended = [s for s in settings.attention if settings.skips or s in {1, _DEEPEST}]
         self.attention = nn.ModuleDict(
             {
                 str(stride): SpectralSpatialAttention(
-                    sizes.widths[STRIDES.index(stride)], block=block // stride, n_blocks=n_blocks
+                    settings.widths[STRIDES.index(stride)],
+                    block=block // stride,
+                    n_blocks=n_blocks,
+                    norm=settings.batch_norm,
                 )
-                for stride in sizes.attention
+                for stride in attended
             }
         )
-        self.dropout = nn.Dropout2d(spec.settings.dropout)
-        width = sizes.decoder_width
+        self.reach = _reach(settings, attended, rates=self.rates, patch=spec.patch, block=block)
+        self.dropout = nn.Dropout2d(settings.dropout)
         paths = sorted({path for _, path in self.tasks})
-        self.decoders = nn.ModuleDict({path: Decoder(sizes.widths, width) for path in paths})
+        self.decoders = nn.ModuleDict({path: Decoder(settings) for path in paths})
+        half = settings.decoder_width // 2
         self.heads = nn.ModuleDict(
-            {head_name(task.name): nn.Conv2d(width // 2, task.channels, 1) for task in spec.tasks}
+            {head_name(task.name): nn.Conv2d(half, task.channels, 1) for task in spec.tasks}
         )
 
-    def _build_encoder(self, n_bands: int, sizes: TaigaSizes) -> None:
-        self.stem = conv(n_bands, sizes.widths[0], 3)
+    def _build_encoder(self, n_bands: int, settings: TaigaSettings) -> None:
+        widths, norm = settings.widths, settings.batch_norm
+        self.stem = conv(n_bands, widths[0], 3, norm=norm)
         self.stages = nn.ModuleList(
-            nn.Sequential(*(Bottleneck(width, width, width // 2) for _ in range(count)))
-            for width, count in zip(sizes.widths, sizes.blocks, strict=True)
+            _blocks(settings, width, count)
+            for width, count in zip(widths, settings.blocks, strict=True)
         )
         self.transitions = nn.ModuleList(
-            nn.Sequential(nn.AvgPool2d(2), conv(a, b, 1)) for a, b in pairwise(sizes.widths)
+            nn.Sequential(nn.AvgPool2d(2), conv(a, b, 1, norm=norm))
+            if settings.downsampling == "average"
+            else halving_conv(a, b, norm=norm)
+            for a, b in pairwise(widths)
         )
-        self.aspp = GatedAspp(sizes.widths[-1], self.rates, dense=sizes.aspp == "dense_sum")
+        self.aspp: nn.Module = nn.Identity()
+        if self.rates:
+            dense = settings.aspp == "dense_sum"
+            self.aspp = GatedAspp(widths[-1], self.rates, dense=dense, norm=norm)
 
     def encode(self, x: Tensor, mask: Tensor) -> list[Tensor]:
         """Return the features of strides 2, 4 and 8, attended where the settings say so.
@@ -166,7 +206,7 @@ class Taiga(nn.Module):
         decoded = {path: decoder(levels) for path, decoder in self.decoders.items()}
         raw = {name: self.heads[head_name(name)](decoded[path]) for name, path in self.tasks}
         return {
-            name: value if self.strides[name] == _DECODED else _double(value)
+            name: value if self.strides[name] == _DECODED else enlarge(value, 2)
             for name, value in raw.items()
         }
 
@@ -175,17 +215,29 @@ def _path(kind: Kind) -> str:
     return "for_values" if kind is Kind.CONTINUOUS else "for_classes"
 
 
-def _reach(sizes: TaigaSizes, *, rates: Sequence[int], patch: int, block: int) -> int:
+def _reach(
+    settings: TaigaSettings,
+    attended: Sequence[int],
+    *,
+    rates: Sequence[int],
+    patch: int,
+    block: int,
+) -> int:
     """Add up what each layer sees on one side, in input pixels; an upper bound."""
-    # A 3x3 sees its stride, a transition the rest of its cell (the stride above).
-    encoder = 1 + sum(s * n for s, n in zip(STRIDES, sizes.blocks, strict=True)) + sum(STRIDES[:-1])
-    aspp = _DEEPEST * (sum(rates) if sizes.aspp == "dense_sum" else max(rates))
+    sight = Sight(patch, settings.architecture)
+    sight.conv(3)
+    for i, count in enumerate(settings.blocks):
+        if i:
+            sight.down()
+        sight.conv(3, times=count if settings.residual else _PLAIN)
+    if rates:
+        sight.pixels += _DEEPEST * (sum(rates) if settings.aspp == "dense_sum" else max(rates))
     # Half a window, one block by bilinear up-sampling, the place within a block; then a 3x3.
-    attention = sum(
-        patch // 2 + 2 * block + stride
-        for stride in {1, max(sizes.attention, default=0)}
-        if stride in sizes.attention
-    )
-    # Two 3x3 at stride 8; up-sampling and a 3x3 at strides 4 and 2; up-sampling of the outputs.
-    decoder = 2 * _DEEPEST + (_DEEPEST + 4) + (4 + 2) + 2
-    return encoder + aspp + attention + decoder
+    for stride in {1, max(attended, default=0)} & set(attended):
+        sight.pixels += patch // 2 + 2 * block + stride
+    sight.conv(3, times=2)
+    for _ in range(2):
+        sight.up()
+        sight.conv(3, times=1 if settings.residual else _PLAIN)
+    sight.up()
+    return sight.pixels

@@ -119,8 +119,8 @@ class Recipe(Settings):
     network: dict[str, Any] = Field(
         default_factory=lambda: {"architecture": "taiga", "preset": "tiny"}
     )
-    """architecture (taiga or spectral_spatial), preset (paper, half, small, tiny), and any field
-    of the network's settings."""
+    """architecture (taiga, spectral_spatial, or one to compare with: docs/networks.md), preset
+    (paper, half, small, tiny), and any field of that architecture's settings."""
     training: TrainingSettings = TrainingSettings()
     """How the network is fitted."""
     seeds: int | None = Field(default=None, ge=1)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hsimap.config import validate
-from hsimap.networks import NetworkSettings, NetworkSpec, NormalisationSpec, build_network
+from hsimap.networks import NetworkSpec, NormalisationSpec, build_network, read_settings
 from hsimap.tasks import Kind, main_output
 from hsimap.training._balancing import DynamicAverage, FixedBalance, UncertaintyBalance
 from hsimap.training._gradnorm import GradNormBalance
@@ -39,7 +38,7 @@ def network_spec(recipe: Recipe, found: TrainStatistics, *, n_bands: int) -> Net
     UsageError
         If the network's settings are wrong.
     """
-    settings = validate(NetworkSettings, recipe.network, source=f"recipe {recipe.name}: network")
+    settings = read_settings(recipe.network, source=f"recipe {recipe.name}: network")
     tasks = recipe.tasks_list()
     mode = recipe.input.normalise
     mean, std = {

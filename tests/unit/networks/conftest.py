@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -17,6 +19,8 @@ from hsimap.networks import (
     build_network,
 )
 from hsimap.tasks import Kind, Task, main_output, task_from_mapping
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 Module = TypeVar("Module", bound=nn.Module)
 SpecMaker = Callable[..., NetworkSpec]
@@ -84,7 +88,7 @@ def _stir() -> Callable[[nn.Module], nn.Module]:
 def stir(network: Module) -> Module:
     """Give normalisation layers statistics and affine numbers as if trained."""
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
             nn.init.uniform_(module.weight, 0.8, 1.6)

@@ -5,6 +5,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from every_architecture import small
+
+from hsimap.networks import architectures
+from hsimap.runtimes import export_onnx
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -45,6 +49,34 @@ def to_session(network, *, side):
     return onnxruntime.InferenceSession(
         graph.getvalue(), options, providers=["CPUExecutionProvider"]
     )
+
+
+SHALLOW = {
+    "unet": {"widths": (4, 6)},
+    "segnet": {"widths": (4, 6), "convs": (1, 1)},
+    "res_unet": {},
+    "deeplabv3plus": {"rates": (1, 2)},
+    "gsc_vit": {"widths": (16, 8)},
+    "pham_dense": {},
+    "mottus_dense": {},
+    "mstnet_style": {},
+    "spectraldiff_style": {"widths": (2, 3), "depth": 1},
+}
+"""What the time of an export allows: it grows with the number of layers."""
+
+
+def test_every_baseline_is_exported():
+    others = {"taiga", "spectral_spatial"}  # are among the cases above
+    assert set(SHALLOW) | others == set(architectures())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", sorted(SHALLOW))
+def test_every_baseline_passes_the_gate_of_an_export(make_network, architecture):
+    network = make_network("cover", "height", **(small(architecture) | SHALLOW[architecture]))
+    _, report = export_onnx(network)
+    assert len(report.shapes) >= 4
+    assert 0 < report.worst <= 2e-5
 
 
 @pytest.mark.slow

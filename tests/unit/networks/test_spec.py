@@ -1,4 +1,6 @@
 import json
+import pickle
+import re
 import subprocess
 import sys
 
@@ -12,15 +14,18 @@ from hsimap.networks import (
     NetworkSettings,
     NetworkSpec,
     NormalisationSpec,
+    architectures,
     build_network,
     dilation_rates,
     pooling_blocks,
+    read_settings,
 )
 
 
-@pytest.mark.parametrize("architecture", ["taiga", "spectral_spatial"])
+@pytest.mark.parametrize("architecture", sorted(architectures()))
 def test_a_spec_survives_json(make_spec, architecture):
     spec = make_spec("cover", "height", "salience", architecture=architecture)
+    spec = spec.model_copy(update={"temperature": {"cover": 1.7}})
     text = json.dumps(spec.model_dump(mode="json"))
     assert NetworkSpec.model_validate_json(text) == spec
 
@@ -96,14 +101,93 @@ def test_a_patch_or_block_that_does_not_fit_is_refused(make_spec):
         build_network(make_spec(patch=32, pooling_block=24))
 
 
-def test_the_settings_module_itself_needs_no_torch():
+def test_the_settings_themselves_need_no_torch():
     code = (
-        "import sys, types, importlib.util as u, hsimap, pathlib\n"
-        "folder = pathlib.Path(hsimap.__file__).parent / 'networks'\n"
-        "spec = u.spec_from_file_location('alone', folder / '_spec.py')\n"
-        "module = u.module_from_spec(spec)\n"
-        "sys.modules['alone'] = module\n"
-        "spec.loader.exec_module(module)\n"
+        "import sys, types, hsimap, pathlib\n"
+        "package = types.ModuleType('hsimap.networks')\n"
+        "package.__path__ = [str(pathlib.Path(hsimap.__file__).parent / 'networks')]\n"
+        "sys.modules['hsimap.networks'] = package\n"
+        "import hsimap.networks._spec, hsimap.networks._taiga_settings\n"
+        "import hsimap.networks._baseline_settings\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+FORMER = {
+    "architecture": "taiga", "aspp": "dense_sum", "attention": [2, 4, 8], "blocks": [1, 1, 1, 1],
+    "context": [], "decoder_width": 64, "dilations": [1, 1], "dropout": 0.0, "kernel": 3,
+    "pooling_block": None, "preset": "tiny", "rates": "auto", "spectral_layers": 2, "width": 64,
+    "widths": [16, 32, 64, 128],
+}  # fmt: skip
+"""As bundles stored settings when two architectures shared one record."""
+
+
+def test_settings_of_former_bundles_load():
+    assert NetworkSettings.model_validate(FORMER) == NetworkSettings(preset="tiny")
+    compact = {**FORMER, "architecture": "spectral_spatial", "width": 32, "context": [5]}
+    compact |= dict.fromkeys(("preset", "widths", "blocks", "decoder_width", "attention"))
+    expected = NetworkSettings(architecture="spectral_spatial", width=32, context=(5,))
+    assert NetworkSettings.model_validate(compact) == expected
+    assert read_settings(FORMER, source="recipe") == NetworkSettings(preset="tiny")
+
+
+def test_a_former_field_that_was_set_is_still_refused():
+    with pytest.raises(ValidationError, match="kernel is no setting of the architecture taiga"):
+        NetworkSettings.model_validate({**FORMER, "kernel": 5})
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"width": 32}, "recipe x: network: width is no setting of the architecture taiga, which"),
+        ({"architecture": "unet", "rates": [1]}, "rates is no setting of the architecture unet"),
+        ({"architecture": "unett"}, "'unett' is no architecture; did you mean unet?"),
+        ({"architecture": 3}, "3 is no architecture"),
+        ({"wdths": [1]}, "unknown key `wdths`; did you mean `widths`?"),
+        ({"preset": "huge"}, "preset"),
+        ({"ablation": "RX"}, "ablation"),
+        ({"architecture": "segnet", "widths": [4, 4]}, "as many convs as widths, got 5 for 2"),
+        ({"architecture": "gsc_vit", "region": 9}, "multiple of window 4: 9"),
+        ({"architecture": "gsc_vit", "groups": 5}, "groups must divide all widths, got 5"),
+        ({"architecture": "mstnet_style", "heads": 5}, "multiple of heads 5, got 128"),
+    ],
+)
+def test_a_recipe_is_told_in_one_line(data, words):
+    with pytest.raises(UsageError, match=re.escape(words)) as caught:
+        read_settings(data, source="recipe x: network")
+    assert "\n" not in str(caught.value)
+
+
+def test_each_architecture_has_a_record_of_its_own():
+    for name, kind in architectures().items():
+        settings = NetworkSettings(architecture=name)
+        assert type(settings) is kind
+        assert kind() == settings == NetworkSettings.model_validate(settings)
+        assert settings.model_copy() == settings
+        assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - made here
+        if kind.presets:
+            assert sorted(kind.presets) == ["half", "paper", "small", "tiny"]
+            assert settings.preset == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("baseline", (False, "none", (), False)),
+        ("R", (True, "none", (), False)),
+        ("RD", (True, "dense_sum", (), False)),
+        ("RDA", (True, "dense_sum", (2, 4, 8), False)),
+        ("RDAM", (True, "dense_sum", (2, 4, 8), False)),
+        ("DAC", (False, "dense_sum", (2, 4, 8), True)),
+        ("full", (True, "dense_sum", (2, 4, 8), True)),
+        (None, (True, "dense_sum", (2, 4, 8), True)),
+    ],
+)
+def test_a_row_of_table_v_sets_its_switches(row, expected):
+    found = NetworkSettings(preset="small", ablation=row)
+    assert (found.residual, found.aspp, found.attention, found.channel_pooling) == expected
+    stored = NetworkSettings.model_validate_json(found.model_dump_json())
+    assert stored == found
+    other = NetworkSettings(ablation=row, attention=(8,), residual=True, aspp="parallel")
+    assert (other.attention, other.residual, other.aspp) == ((8,), True, "parallel")

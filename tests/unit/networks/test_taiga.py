@@ -1,10 +1,11 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
 
-from hsimap.networks import build_network, report
+from hsimap.networks import NetworkSettings, build_network, compare, report
 from hsimap.networks._taiga import GatedAspp
 from hsimap.tasks import main_output, task_from_mapping
 
@@ -32,7 +33,9 @@ def make_forest_spec(make_spec):
 
 def test_paper_has_the_size_and_cost_of_the_paper(make_forest_spec):
     found = report(build_network(make_forest_spec(preset="paper", patch=256)))
+    assert found.parameters / MILLION == pytest.approx(19.68, rel=0.02)
     assert 19.7 <= found.parameters / MILLION <= 19.9
+    assert found.paper_macs == pytest.approx(found.macs_per_pixel * 256**2)
     # Table VII: single-task = 2 encoders + 2 decoders = 37.32 M, multitask = 1 + 2 = 19.68 M.
     single = 2 * found.encoder_parameters + found.decoder_parameters
     assert single / MILLION == pytest.approx(37.32, rel=0.01)
@@ -127,3 +130,121 @@ def test_a_rate_past_the_patch_would_leave_taps_untrained():
     layer = nn.Conv2d(1, 1, 3, padding=4, dilation=4)
     layer(torch.randn(2, 1, 4, 4)).square().sum().backward()
     assert (layer.weight.grad != 0).sum() == 1
+
+
+BANDS, TASKS = 5, ("cover", "height")
+W, D = (8, 12, 16, 20), 8
+
+
+def convolution(inside, outside, kernel, *, norm=True):
+    return inside * outside * kernel**2 + (2 if norm else 1) * outside
+
+
+def block(inside, outside, middle, *, residual=True):
+    if not residual:
+        return convolution(inside, outside, 3) + convolution(outside, outside, 3)
+    path = convolution(inside, middle, 1) + convolution(middle, middle, 3)
+    return path + convolution(middle, outside, 1) + convolution(inside, outside, 1)
+
+
+def by_hand(*, residual=True, dilated=True, attention=(2, 4, 8), pooling=True, skips=True):
+    """Parameters from the equations and the tables of the reading."""
+    counts = (1, 2, 1, 2)
+    total = convolution(BANDS, W[0], 3) + sum(convolution(a, b, 1) for a, b in pairwise(W))
+    for width, count in zip(W, counts, strict=True):
+        times = count if residual else 1
+        total += times * block(width, width, width // 2, residual=residual)
+    if dilated:
+        wide = W[3] * 3 // 2
+        total += 3 * (convolution(W[3], wide, 3) + convolution(wide, W[3], 1) + 1)
+    for stride in attention:
+        c = W[(1, 2, 4, 8).index(stride)]
+        hidden = max(4, c // 16)
+        gate = 3 + c * hidden + hidden + hidden * c + c
+        total += convolution(c, c, 1) + gate + 2 * 9 + 1
+    deep, more = (D, convolution(W[3], D, 1)) if pooling else (W[3], 0)
+    beside = (W[2], W[1]) if skips else (0, 0)
+    more += (2 if residual else 1) * block(deep, deep, deep // 2, residual=residual)
+    more += block(deep + beside[0], D, D // 4, residual=residual)
+    more += block(D + beside[1], D // 2, D // 8, residual=residual)
+    return total + 2 * more + (D // 2) * (3 + 1) + 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "switches"),
+    [
+        ({}, {}),
+        ({"ablation": "full"}, {}),
+        ({"residual": False}, {"residual": False}),
+        ({"aspp": "none"}, {"dilated": False}),
+        ({"attention": ()}, {"attention": ()}),
+        ({"attention": (1, 2, 4, 8)}, {"attention": (1, 2, 4, 8)}),
+        ({"channel_pooling": False}, {"pooling": False}),
+        ({"skips": False}, {"skips": False, "attention": (8,)}),
+        ({"ablation": "RDA"}, {"pooling": False}),
+        ({"ablation": "RDAM"}, {"pooling": False}),
+        ({"ablation": "DAC"}, {"residual": False}),
+        ({"ablation": "RD"}, {"pooling": False, "attention": ()}),
+        ({"ablation": "R"}, {"pooling": False, "attention": (), "dilated": False}),
+        (
+            {"ablation": "baseline"},
+            {"pooling": False, "attention": (), "dilated": False, "residual": False},
+        ),
+    ],
+)
+def test_each_switch_takes_away_what_it_names(make_spec, settings, switches):
+    spec = make_spec(*TASKS, widths=W, blocks=(1, 2, 1, 2), decoder_width=D, **settings)
+    assert report(build_network(spec)).parameters == by_hand(**switches)
+
+
+def test_without_batch_normalisation_convolutions_have_a_bias(make_spec):
+    sizes = {"widths": W, "blocks": (1, 2, 1, 2), "decoder_width": D}
+    network = build_network(make_spec(*TASKS, batch_norm=False, **sizes))
+    assert not [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    full = build_network(make_spec(*TASKS, **sizes))
+    norms = sum(m.num_features for m in full.modules() if isinstance(m, nn.BatchNorm2d))
+    # Two numbers a channel less, one bias more.
+    assert report(full).parameters - report(network).parameters == norms
+
+
+def test_a_strided_convolution_in_place_of_the_average(make_spec):
+    sizes = {"widths": W, "blocks": (1, 2, 1, 2), "decoder_width": D}
+    full = build_network(make_spec(*TASKS, **sizes))
+    strided = build_network(make_spec(*TASKS, downsampling="strided", **sizes))
+    more = report(strided).parameters - report(full).parameters
+    assert more == sum(3 * a * b for a, b in pairwise(W))
+    # With four equal taps it is the average and the 1x1 convolution.
+    for old, new in zip(full.backbone.transitions, strided.backbone.transitions, strict=True):
+        new[0].weight.data = old[1][0][0].weight.data.expand_as(new[0].weight) / 4
+        new[1].load_state_dict(old[1][0][1].state_dict())
+        x = torch.randn(2, new[0].in_channels, 8, 8)
+        torch.testing.assert_close(new.eval()(x), old.eval()(x))
+
+
+def test_without_skips_a_decoder_sees_the_deepest_level_alone(make_network):
+    network = make_network(*TASKS, widths=W, decoder_width=D, skips=False)
+    levels = [torch.randn(1, w, s, s) for w, s in zip(W[1:], (16, 8, 4), strict=True)]
+    others = [torch.randn_like(levels[0]), torch.randn_like(levels[1]), levels[2]]
+    for decoder in network.backbone.decoders.values():
+        assert torch.equal(decoder(levels), decoder(others))
+
+
+def test_without_dilation_no_rate_is_asked_for(make_network):
+    assert make_network(aspp="none", patch=16, rates=(6, 12)).backbone.rates == ()
+
+
+def test_networks_are_compared_on_the_same_work(make_forest_spec):
+    settings = {
+        "full": NetworkSettings(preset="tiny"),
+        "R": NetworkSettings(preset="tiny", ablation="R"),
+        "U-Net": NetworkSettings(architecture="unet"),
+    }
+    like = make_forest_spec(patch=64)
+    rows = compare(settings, like=like)
+    assert [row.name for row in rows] == list(settings)
+    assert [row.architecture for row in rows] == ["taiga", "taiga", "unet"]
+    for row, one in zip(rows, settings.values(), strict=True):
+        network = build_network(like.model_copy(update={"settings": one}))
+        assert row.size.parameters == sum(p.numel() for p in network.parameters())
+    assert rows[1].size.parameters < rows[0].size.parameters
+    assert rows[1].size.macs_per_pixel != rows[0].size.macs_per_pixel
