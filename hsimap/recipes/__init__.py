@@ -10,19 +10,20 @@ from hsimap.recipes._files import (
     scene_files,
 )
 from hsimap.recipes._samples import cache_folder, sample_folder
-from hsimap.recipes._schema import (
+from hsimap.recipes._schema import InputSettings, Recipe, SampleSpec, SceneSpec
+from hsimap.recipes._training import (
     AugmentSettings,
-    InputSettings,
+    DwaSettings,
+    GradNormSettings,
     LossSettings,
-    Recipe,
-    SampleSpec,
-    SceneSpec,
     TrainingSettings,
 )
 from hsimap.recipes._taiga import band_descriptions, check_descriptions
 
 __all__ = [
     "AugmentSettings",
+    "DwaSettings",
+    "GradNormSettings",
     "InputSettings",
     "LossSettings",
     "Recipe",

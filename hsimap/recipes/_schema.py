@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from hsimap.config import Settings, unknown_key
 from hsimap.labels import RasterLabels, SplitSpec, StandRaster
 from hsimap.recipes._bands import BandSelection
+from hsimap.recipes._digest import recipe_digest
+from hsimap.recipes._training import TrainingSettings
 from hsimap.tasks import Task, task_from_mapping
-
-Share = Annotated[float, Field(ge=0, lt=1)]
-_IDENTITY: Final = {"name", "scenes", "input", "network", "training"}
-"""What the digest covers, beside the tasks."""
-_EXECUTION: Final = {"accelerator", "devices", "checkpoint_seconds"}
-"""Training settings that say where and not what, which the digest does not cover."""
 
 
 def _checked_tasks(tasks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -100,89 +94,6 @@ class InputSettings(Settings):
     """Stored value of a missing sample. null: what the scene declares."""
 
 
-class AugmentSettings(Settings):
-    """Random changes of training patches."""
-
-    flips: bool = True
-    """Mirror along rows and columns."""
-    turns: bool = True
-    """Turn by quarters."""
-    brightness: Share = 0.0
-    """Standard deviation of one factor a patch, as uneven illumination gives."""
-    noise: float = Field(default=0.0, ge=0)
-    """Standard deviation of independent noise, in standard deviations of the band."""
-    band_dropout: Share = 0.0
-    """Largest share of the bands, one run of neighbours a patch, that is set to the band's mean."""
-
-
-class LossSettings(Settings):
-    """Loss of a kind of task."""
-
-    categorical: Literal["cross_entropy"] = "cross_entropy"
-    """Over labelled pixels, weighted as class_weights says."""
-    continuous: Literal["l1"] = "l1"
-    """Absolute error over labelled pixels, in standard deviations of the training labels."""
-
-
-class TrainingSettings(Settings):
-    """How the network is fitted."""
-
-    patch: int = Field(default=32, ge=8, le=4096)
-    """Side of a training patch in pixels; also the window of the network's attention."""
-    batch: int = Field(default=16, ge=1)
-    """Patches a step."""
-    epochs: int = Field(default=60, ge=1)
-    """Longest run."""
-    samples_per_epoch: int | None = Field(default=None, ge=1)
-    """Patches an epoch. null: as many as cover the labelled training pixels four times, and at
-    least 16 steps."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """Highest rate of AdamW."""
-    weight_decay: float = Field(default=1e-4, ge=0)
-    """Of kernels, decoupled from the gradient."""
-    betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.999)
-    """Decay of AdamW's running averages of the gradient and of its square."""
-    warmup_epochs: int = Field(default=2, ge=0)
-    """Epochs of the linear rise to learning_rate."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """After the rise: constant, or half a cosine down to 0 at the last epoch."""
-    average: Share = 0.99
-    """Decay of the running average of the weights, which is validated and kept; 0 = no average."""
-    clip_norm: float = Field(default=1.0, ge=0)
-    """Largest norm of the gradient; 0 = no limit."""
-    balancing: Literal["equal", "fixed", "uncertainty"] = "uncertainty"
-    """How the losses of the tasks are added: with weight 1, with task_weights, or with learned
-    weights (homoscedastic uncertainty)."""
-    task_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
-    """balancing fixed: weight by task; 1 where not given."""
-    class_weights: Literal["none", "median_frequency"] = "none"
-    """median_frequency: classes rare in the training fold weigh more (median / own frequency)."""
-    losses: LossSettings = LossSettings()
-    """Loss by kind of task."""
-    augment: AugmentSettings = AugmentSettings()
-    """Random changes of training patches."""
-    seed: int = Field(default=0, ge=0)
-    """Fixes the weights at the start, the patches and their changes."""
-    patience: int | None = Field(default=None, ge=1)
-    """Stop after this many epochs without a better validation score. null: run to the end."""
-    validate_every: int = Field(default=1, ge=1)
-    """Epochs between validations."""
-    checkpoint_seconds: float = Field(default=60.0, ge=0)
-    """Time between checkpoints."""
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU if there is one."""
-    devices: int = Field(default=1, ge=1)
-    """GPUs, or processes on the CPU."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
-    """Arithmetic of the network: 32-true, bf16-mixed, 16-mixed or 64-true."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.task_weights and self.balancing != "fixed":
-            raise ValueError(f"task_weights belong to balancing: fixed, not {self.balancing}")
-        return self
-
-
 class Recipe(Settings):
     """A training recipe."""
 
@@ -209,6 +120,9 @@ class Recipe(Settings):
     of the network's settings."""
     training: TrainingSettings = TrainingSettings()
     """How the network is fitted."""
+    seeds: int | None = Field(default=None, ge=1)
+    """Trials that `hsimap train` runs, with training.seed 0, 1, ..., each into a folder of its own,
+    and then compares. null: one run with training.seed."""
     _root: Path = PrivateAttr(default=Path())
 
     @property
@@ -230,14 +144,11 @@ class Recipe(Settings):
     def digest(self) -> str:
         """Sha256 of everything that shapes the model, defaults included, machine paths not.
 
-        The data's folder, the description and the training's devices do not count; of an absolute
-        path only the name does.
+        The data's folder, the description, the number of trials and where the training runs do
+        not count; of an absolute path only the name does. A field that came after the first
+        results counts once it is not at its default, so that older results keep their digest.
         """
-        content = self.model_dump(mode="json", include=_IDENTITY, exclude={"training": _EXECUTION})
-        content["tasks"] = [task.model_dump(mode="json") for task in self.tasks_list()]
-        content["scenes"] = [_without_folders(scene) for scene in content["scenes"]]
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return recipe_digest(self, self.tasks_list())
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -254,12 +165,3 @@ class Recipe(Settings):
             if task not in named and all(scene.sample is None for scene in self.scenes):
                 raise ValueError(f"task {task!r} has no labels in any scene")
         return self
-
-
-def _without_folders(value: Any) -> Any:  # noqa: ANN401 - any plain value
-    """Keep of an absolute path its name only."""
-    if isinstance(value, dict):
-        return {key: _without_folders(item) for key, item in value.items()}
-    if isinstance(value, str) and PurePath(value).is_absolute():
-        return PurePath(value).name
-    return value

@@ -8,16 +8,17 @@ import torch
 
 from hsimap.config import validate
 from hsimap.networks import NetworkSettings, NetworkSpec, NormalisationSpec, build_network
-from hsimap.tasks import main_output
-from hsimap.training._balancing import FixedBalance, UncertaintyBalance
-from hsimap.training._objective import Objective
-from hsimap.training._statistics import median_frequency
+from hsimap.tasks import Kind, main_output
+from hsimap.training._balancing import DynamicAverage, FixedBalance, UncertaintyBalance
+from hsimap.training._gradnorm import GradNormBalance
+from hsimap.training._objective import LossRules, Objective
+from hsimap.training._statistics import inverse_frequency, median_frequency
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from hsimap.networks import MappingNetwork
     from hsimap.recipes import Recipe, TrainingSettings
     from hsimap.tasks import Task
+    from hsimap.training._objective import Balance
     from hsimap.training._statistics import TrainStatistics
 
 
@@ -54,8 +55,28 @@ def network_spec(recipe: Recipe, found: TrainStatistics, *, n_bands: int) -> Net
         tasks=tasks,
         outputs=tuple(main_output(task) for task in tasks),
         normalisation=NormalisationSpec(mode=mode, mean=mean, std=std),
-        scaling=dict(found.scaling),
+        scaling={
+            task.name: target_scaling(task, recipe.training, found)
+            for task in tasks
+            if task.kind is Kind.CONTINUOUS
+        },
     )
+
+
+def target_scaling(
+    task: Task, settings: TrainingSettings, found: TrainStatistics
+) -> tuple[float, float]:
+    """Return offset and gain of a continuous task: value = offset + gain * scaled value.
+
+    With ``targets: minmax`` the offset is the lower end of the task's range, else the least
+    training label; offset + gain is the percentile that the recipe names, else the upper end of
+    the range, else the largest training label (arXiv 2407.16384, Table I: the 98th percentile).
+    """
+    if settings.targets == "standardise":
+        return found.scaling[task.name]
+    low, high = task.range or found.extremes[task.name]
+    high = found.limits.get(task.name, high)
+    return low, (high - low) if high > low else 1.0
 
 
 def build_objective(
@@ -63,18 +84,21 @@ def build_objective(
 ) -> Objective:
     """Build a fresh network with its losses and their balance, seeded by ``settings.seed``."""
     torch.manual_seed(settings.seed)
+    rule = {"median_frequency": median_frequency, "inverse_frequency": inverse_frequency}
     weights = {}
-    if settings.class_weights == "median_frequency":
+    if settings.class_weights != "none":
         weights = {
-            name: torch.from_numpy(median_frequency(counts))
+            name: torch.from_numpy(rule[settings.class_weights](counts))
             for name, counts in found.class_counts.items()
         }
-    return Objective(build_network(spec), _balance(spec.tasks, settings), weights)
+    network = build_network(spec)
+    rules = LossRules(settings=settings.losses, class_weights=weights, limits=found.limits)
+    return Objective(network, build_balance(network, settings), rules)
 
 
-def _balance(
-    tasks: Sequence[Task], settings: TrainingSettings
-) -> FixedBalance | UncertaintyBalance:
+def build_balance(network: MappingNetwork, settings: TrainingSettings) -> Balance:
+    """Return what makes one total of the losses of the network's tasks."""
+    tasks = network.spec.tasks
     match settings.balancing:
         case "uncertainty":
             return UncertaintyBalance(tasks)
@@ -82,3 +106,7 @@ def _balance(
             return FixedBalance(tasks, settings.task_weights)
         case "equal":
             return FixedBalance(tasks)
+        case "gradnorm":
+            return GradNormBalance(len(tasks), dict(network.named_parameters()), settings.gradnorm)
+        case "dwa":
+            return DynamicAverage(len(tasks), temperature=settings.dwa.temperature)

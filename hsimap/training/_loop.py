@@ -107,6 +107,7 @@ class Fit:
             lambda step: rate_factor(
                 step,
                 warmup=settings.warmup_epochs * steps,
+                stair=steps if settings.warmup == "epochs" else 1,
                 total=settings.epochs * steps,
                 schedule=settings.schedule,
             ),
@@ -134,12 +135,12 @@ class Fit:
         return at
 
     def _train_epoch(self, stop: Interruption) -> dict[str, float]:
-        """Take the epoch's remaining steps; return the mean loss of each task over them."""
-        total: Tensor | None = None
+        """Take the epoch's remaining steps; return the mean loss of each task where labelled."""
+        names = [task.name for task in self.objective.network.spec.tasks]
+        totals = torch.zeros((2, len(names)), device=self.fabric.device)
         self.objective.train()
-        first = self.position.step
         for batch in self._batches():
-            loss, losses = self.model(batch.image, batch.valid, batch.targets)
+            loss, losses, present = self.model(batch.image, batch.valid, batch.targets)
             self.fabric.backward(loss)
             if self.settings.clip_norm:
                 self.fabric.clip_gradients(
@@ -150,15 +151,12 @@ class Fit:
             self.scheduler.step()
             self.average.update(self.objective.network)
             self.position.step += 1
-            total = losses if total is None else total + losses
+            totals += torch.stack([losses, present])
             self._checkpoint(now=stop.asked)
             if stop.asked:
                 raise StoppedError
-        if total is None:
-            return {}
-        means = (total / (self.position.step - first)).tolist()
-        names = [task.name for task in self.objective.network.spec.tasks]
-        return dict(zip(names, means, strict=True))
+        self.objective.balance.end_epoch()
+        return dict(zip(names, (totals[0] / totals[1]).tolist(), strict=True))
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the rest of the epoch's batches, read one ahead."""
@@ -242,14 +240,24 @@ class Fit:
 
 
 def make_optimiser(objective: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Return AdamW; weight decay acts on kernels, not on biases, norms and the balance's s."""
-    kernels = [p for p in objective.parameters() if p.ndim > 1]
-    others = [p for p in objective.parameters() if p.ndim <= 1]
+    """Return the recipe's optimiser; weight decay acts on kernels only.
+
+    Biases, norms and the s of the balance take none, and parameters that are set in other ways
+    than by the gradient of the total are left out.
+    """
+    learned = [p for p in objective.parameters() if p.requires_grad]
     groups = [
-        {"params": kernels, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": [p for p in learned if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+    rate = settings.learning_rate
+    match settings.optimiser:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=rate, betas=settings.betas)
+        case "adam":
+            return torch.optim.Adam(groups, lr=rate, betas=settings.betas)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum)
 
 
 def random_state() -> dict[str, Any]:

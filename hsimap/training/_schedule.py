@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Schedule = Literal["constant", "cosine"]
 
 
-def rate_factor(step: int, *, warmup: int, total: int, schedule: Schedule) -> float:
+def rate_factor(step: int, *, warmup: int, total: int, schedule: Schedule, stair: int = 1) -> float:
     """Return what the learning rate is multiplied by at a step.
 
     Parameters
@@ -29,6 +29,8 @@ def rate_factor(step: int, *, warmup: int, total: int, schedule: Schedule) -> fl
         Steps of the whole run.
     schedule : {"constant", "cosine"}
         After the rise: 1, or half a cosine down to 0.
+    stair : int
+        Steps over which the rise stands still before it goes on.
 
     Examples
     --------
@@ -36,7 +38,7 @@ def rate_factor(step: int, *, warmup: int, total: int, schedule: Schedule) -> fl
     [0.5, 1.0, 1.0, 0.5, 0.0]
     """
     if step < warmup:
-        return (step + 1) / warmup
+        return (step // stair + 1) * stair / warmup
     if schedule == "constant":
         return 1.0
     done = (step - warmup) / max(total - warmup, 1)

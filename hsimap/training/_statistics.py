@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MOST_WINDOWS: Final = 4096
 """Windows whose pixels are read: 4 million spectra at a patch of 32."""
 
+_BINS: Final = 1 << 16
+"""Of the histogram that percentiles are read from."""
+
 _CONSTANT: Final = 1e-6
 """A spread below this share of the mean is rounding."""
 
@@ -38,6 +41,11 @@ class TrainStatistics:
     """``(band,)``: largest minus smallest value; 1 where a band is constant."""
     scaling: Mapping[str, tuple[float, float]]
     """Continuous task to mean and standard deviation of its training labels."""
+    extremes: Mapping[str, tuple[float, float]]
+    """Continuous task to its least and its largest training label."""
+    limits: Mapping[str, float]
+    """Continuous task to the value above which its training labels count as that value; empty
+    where the recipe sets no percentile."""
     class_counts: Mapping[str, tuple[int, ...]]
     """Categorical task to labelled training pixels of each class."""
     n_pixels: Mapping[str, int]
@@ -45,7 +53,11 @@ class TrainStatistics:
 
 
 def measure(
-    views: Sequence[FoldView], kinds: Mapping[str, tuple[Kind, int]], *, patch: int
+    views: Sequence[FoldView],
+    kinds: Mapping[str, tuple[Kind, int]],
+    *,
+    patch: int,
+    percent: float | None = None,
 ) -> TrainStatistics:
     """Measure bands and labels over the windows of the training fold.
 
@@ -57,6 +69,8 @@ def measure(
         Task name to its kind and number of channels.
     patch : int
         Side of the windows, in pixels.
+    percent : float, optional
+        Percentile of the labels of continuous tasks to find, for ``limits``.
 
     Raises
     ------
@@ -66,6 +80,7 @@ def measure(
     bands = _bands(views, patch)
     counts: dict[str, NDArray[np.int64]] = {}
     sums: dict[str, NDArray[np.float64]] = {}
+    extremes: dict[str, tuple[float, float]] = {}
     for name, values in _labels(views):
         kind, channels = kinds[name]
         if kind is Kind.CATEGORICAL:
@@ -75,6 +90,10 @@ def measure(
             exact = values.astype(np.float64)
             sums.setdefault(name, np.zeros(3))
             sums[name] += (exact.size, exact.sum(), (exact**2).sum())
+            low, high = extremes.get(name, (np.inf, -np.inf))
+            extremes[name] = (
+                float(exact.min(initial=low)), float(exact.max(initial=high)),
+            )  # fmt: skip
     n_pixels = {
         name: int(counts[name].sum() if name in counts else sums[name][0]) for name in kinds
     }
@@ -86,6 +105,8 @@ def measure(
     return TrainStatistics(
         **bands,
         scaling={name: _mean_std(total) for name, total in sums.items()},
+        extremes=extremes,
+        limits={} if percent is None else percentiles(views, extremes, percent=percent),
         class_counts={name: tuple(found.tolist()) for name, found in counts.items()},
         n_pixels=n_pixels,
     )
@@ -103,6 +124,51 @@ def median_frequency(counts: Sequence[int]) -> NDArray[np.float32]:
     weights = np.zeros(found.shape)
     weights[found > 0] = np.median(found[found > 0]) / found[found > 0]
     return weights.astype(np.float32)
+
+
+def inverse_frequency(counts: Sequence[int]) -> NDArray[np.float32]:
+    """Return class weights 1 / p (arXiv 2407.16384, eq. 13); 0 for classes that do not occur.
+
+    Examples
+    --------
+    >>> inverse_frequency([60, 30, 0, 30]).tolist()
+    [2.0, 4.0, 0.0, 4.0]
+    """
+    found = np.asarray(counts, dtype=np.float64)
+    weights = np.zeros(found.shape)
+    weights[found > 0] = found.sum() / found[found > 0]
+    return weights.astype(np.float32)
+
+
+def percentiles(
+    views: Sequence[FoldView], extremes: Mapping[str, tuple[float, float]], *, percent: float
+) -> dict[str, float]:
+    """Return a percentile of the training labels of each continuous task, in bounded memory.
+
+    Labels are counted in 65536 bins between the extremes; the upper edge of the bin in which the
+    percentile lies is returned, which is at most 1/65536 of the range too high.
+
+    Parameters
+    ----------
+    views : sequence of FoldView
+        The training fold of each scene.
+    extremes : mapping
+        Task to its least and largest training label.
+    percent : float
+        From 0 to 100.
+    """
+    counts = {name: np.zeros(_BINS, dtype=np.int64) for name in extremes}
+    for name, values in _labels(views):
+        if name in extremes:
+            low, high = extremes[name]
+            share = (values.astype(np.float64) - low) / ((high - low) or 1.0)
+            bins = np.clip(np.ceil(share * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+            counts[name] += np.bincount(bins, minlength=_BINS)
+    found = {}
+    for name, (low, high) in extremes.items():
+        rank = np.searchsorted(np.cumsum(counts[name]), counts[name].sum() * percent / 100)
+        found[name] = low + (high - low) * (int(rank) + 1) / _BINS
+    return found
 
 
 def _bands(views: Sequence[FoldView], patch: int) -> dict[str, tuple[float, ...]]:

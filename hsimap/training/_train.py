@@ -157,7 +157,7 @@ def prepare(
     tasks = recipe.tasks_list()
     views = [scene.view(TRAIN) for scene in opened.scenes]
     kinds = {task.name: (task.kind, task.channels) for task in tasks}
-    found = measure(views, kinds, patch=settings.patch)
+    found = measure(views, kinds, patch=settings.patch, percent=settings.target_percentile)
     spec = network_spec(recipe, found, n_bands=opened.input.n_bands)
     material = Material(
         train=views,

@@ -131,7 +131,7 @@ def test_the_other_splits_are_read(form, split):
         ("training.learning_rate=.nan", ["`training.learning_rate`", "nan"]),
         ("training.seed=true", ["`training.seed`", "integer", "True"]),
         ("training.augment.flips=yes", ["`training.augment.flips`", "'yes'"]),
-        ("training.balancing=gradnorm", ["`training.balancing`", "'uncertainty'", "'gradnorm'"]),
+        ("training.balancing=gradnrm", ["`training.balancing`", "'uncertainty'", "'gradnrm'"]),
         ("training.task_weights={landcover: 2}", ["balancing: fixed"]),
         ("input.normalise=standardize", ["`input.normalise`", "'standardise'"]),
         ("input.bad_bands='5:3'", ["`input.bad_bands`", "'5:3'", "counted from 0"]),

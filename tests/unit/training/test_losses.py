@@ -6,10 +6,19 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
+from hsimap.recipes import LossSettings
 from hsimap.tasks import task_from_mapping
 from hsimap.training._balancing import FixedBalance, UncertaintyBalance
-from hsimap.training._losses import absolute_error, cross_entropy, is_labelled
+from hsimap.training._losses import (
+    absolute_error,
+    class_loss,
+    cross_entropy,
+    focal,
+    is_labelled,
+    value_loss,
+)
 
 COVER = task_from_mapping("cover", {"kind": "categorical", "classes": {1: "a", 2: "b", 3: "c"}})
 HEIGHT = task_from_mapping("height", {"kind": "continuous", "unit": "m"})
@@ -55,6 +64,104 @@ def test_only_labelled_pixels_receive_a_gradient():
     target = torch.tensor([[[-1, 2], [-1, -1]]])
     cross_entropy(logits, target).backward()
     assert (logits.grad.abs().sum(dim=1) > 0).tolist() == [[[False, True], [False, False]]]
+
+
+def test_the_mean_may_be_over_pixels(random):
+    logits = torch.randn(2, 3, 4, 5, generator=random)
+    target = torch.randint(-1, 3, (2, 4, 5), generator=random)
+    weights = torch.tensor([0.5, 2.0, 0.0])
+    total = functional.cross_entropy(logits, target, weights, ignore_index=-1, reduction="sum")
+    found = class_loss(logits, target, weights, settings=LossSettings(divide_by="pixels"))
+    assert found.item() == pytest.approx(total.item() / int((target >= 0).sum()))
+
+
+def written_out_focal(logits, target, weights, *, alpha, gamma):
+    """Equation 15 pixel by pixel."""
+    total, n = 0.0, 0
+    for pixel, label in zip(logits.movedim(1, -1).reshape(-1, 3), target.flatten(), strict=True):
+        if label >= 0:
+            p = torch.exp(pixel[label]) / torch.exp(pixel).sum()
+            total = total - alpha * weights[label] * (1 - p) ** gamma * torch.log(p)
+            n += 1
+    return total / n
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0, 1.2], dtype=torch.float64)])
+@pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (1.0, 0.5)])
+def test_focal_loss_and_its_gradient_are_the_equation(random, weights, alpha, gamma):
+    logits = torch.randn(2, 3, 2, 2, generator=random, dtype=torch.float64)
+    target = torch.tensor([[[0, 2], [-1, 1]], [[1, -1], [2, 2]]])
+    mine, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    settings = LossSettings(categorical="focal", focal_alpha=alpha, focal_gamma=gamma)
+    found = class_loss(mine, target, weights, settings=settings)
+    ones = torch.ones(3) if weights is None else weights
+    expected = written_out_focal(theirs, target, ones, alpha=alpha, gamma=gamma)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    found.backward()
+    expected.backward()
+    assert torch.allclose(mine.grad, theirs.grad, atol=1e-6)
+
+
+def test_focal_loss_without_focus_is_cross_entropy(random):
+    logits = torch.randn(2, 3, 4, 5, generator=random)
+    target = torch.randint(-1, 3, (2, 4, 5), generator=random)
+    settings = LossSettings(categorical="focal", focal_alpha=1.0, focal_gamma=0.0)
+    assert focal(logits, target, settings=settings).item() == pytest.approx(
+        cross_entropy(logits, target).item()
+    )
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_loss_stays_finite_where_a_pixel_is_sure(gamma):
+    logits = torch.tensor([[80.0, -80.0, 0.0]])[:, :, None, None].requires_grad_()
+    settings = LossSettings(categorical="focal", focal_gamma=gamma)
+    for label in (0, 1, -1):
+        logits.grad = None
+        loss = focal(logits, torch.full((1, 1, 1), label), settings=settings)
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reference"),
+    [
+        (LossSettings(), functional.l1_loss),
+        (LossSettings(continuous="mse"), functional.mse_loss),
+        (LossSettings(continuous="smooth_l1"), functional.smooth_l1_loss),
+        (
+            LossSettings(continuous="smooth_l1", smooth_l1_beta=0.3),
+            lambda a, b: functional.smooth_l1_loss(a, b, beta=0.3),
+        ),
+    ],
+)
+def test_losses_of_values_are_those_of_torch_over_labelled_pixels(random, settings, reference):
+    values = torch.randn(2, 1, 4, 5, generator=random)
+    target = torch.randn(2, 4, 5, generator=random)
+    target[torch.rand(2, 4, 5, generator=random) < 0.4] = math.nan
+    mine, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
+    found = value_loss(mine, target, settings=settings)
+    known = torch.isfinite(target)
+    expected = reference(theirs[:, 0][known], target[known])
+    assert found.item() == pytest.approx(expected.item())
+    found.backward()
+    expected.backward()
+    assert torch.allclose(mine.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("categorical", ["cross_entropy", "focal"])
+@pytest.mark.parametrize("continuous", ["l1", "mse", "smooth_l1"])
+def test_every_loss_of_an_absent_task_is_zero(categorical, continuous):
+    settings = LossSettings(categorical=categorical, continuous=continuous)
+    logits = torch.randn(1, 3, 2, 2, requires_grad=True)
+    values = torch.randn(1, 1, 2, 2, requires_grad=True)
+    none = torch.full((1, 2, 2), -1)
+    total = class_loss(logits, none, torch.ones(3), settings=settings)
+    total = total + value_loss(values, torch.full((1, 2, 2), math.nan), settings=settings)
+    total.backward()
+    assert total.item() == 0
+    assert not logits.grad.any()
+    assert not values.grad.any()
 
 
 def test_labelled_pixels_of_both_kinds():

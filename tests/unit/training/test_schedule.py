@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -73,3 +74,12 @@ def test_a_saved_average_goes_on_as_if_never_stopped(network):
     other.update(network)
     for name, value in average.state.items():
         assert torch.equal(other.state[name], value)
+
+
+def test_the_papers_warm_up_rises_by_a_fifth_an_epoch():
+    steps = 7  # an epoch
+    rates = [
+        rate_factor(step, warmup=5 * steps, total=99, schedule="constant", stair=steps)
+        for step in range(6 * steps)
+    ]
+    assert rates == pytest.approx(np.repeat([0.2, 0.4, 0.6, 0.8, 1.0, 1.0], steps))
