@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from hsimap.cli._options import Data, Overrides, Overwrite, Quiet
+from hsimap.errors import UsageError
 
 if TYPE_CHECKING:
+    from hsimap.bundle import Bundle
     from hsimap.recipes import Recipe
 
 PIPELINES: Final = Path("pipelines")
@@ -18,7 +20,8 @@ EXAMPLES: Final = """
 hsimap train                        list the recipes under ./pipelines
 hsimap train pipelines/berlin_hymap.yaml --data scenes --out models/berlin
 hsimap train pipelines/taiga.yaml --data scenes --check
-hsimap train my.yaml --set training.epochs=5 --set network.preset=tiny --seed 1"""
+hsimap train my.yaml --set training.epochs=5 --set network.preset=tiny --seed 1
+hsimap train my.yaml --seeds 10     ten trials and their mean, min, max and std"""
 
 
 def run(
@@ -35,6 +38,15 @@ def run(
     overrides: Overrides = None,
     seed: Annotated[
         int | None, typer.Option(help="The same as --set training.seed=SEED.", min=0)
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Run the trials of seeds 0 to N-1, each into a folder of its own, and print their"
+            " mean, min, max and std. Default: the recipe's seeds.",
+            min=1,
+            metavar="N",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = (
         False
@@ -56,11 +68,14 @@ def run(
 ) -> None:
     """Train the network of a recipe and write a model folder.
 
-    An interrupted run goes on with --resume and ends in the same weights.
+    An interrupted run goes on with --resume and ends in the same weights. Trials go on by
+    themselves: the same command again does what is left.
     """
     if recipe is None:
         _list_recipes()
         return
+    if seed is not None and seeds is not None:
+        raise UsageError("--seed trains one model and --seeds several; give one of the two")
     from hsimap.recipes import load_recipe
 
     seeded = [] if seed is None else [f"training.seed={seed}"]
@@ -70,12 +85,24 @@ def run(
         return
 
     from hsimap.evaluation import append_result
-    from hsimap.training import result_of, train
+    from hsimap.training import result_of, train, train_trials
+
+    def keep(bundle: Bundle) -> None:
+        if record is not None:
+            append_result(record, result_of(bundle))
 
     progress = sys.stderr.isatty() and not quiet
+    trials = (seeds or loaded.seeds) if seed is None else None
+    if trials is not None:
+        bundles = train_trials(
+            loaded, out, seeds=trials, overwrite=overwrite, progress=progress, finished=keep
+        )
+        folder = bundles[0].path.parent
+        typer.echo((folder / "trials.txt").read_text(encoding="utf-8"))
+        typer.echo(f"{folder}: {len(bundles)} trials, tables in trials.txt, .csv and .json")
+        return
     bundle = train(loaded, out, resume=resume, overwrite=overwrite, progress=progress)
-    if record is not None:
-        append_result(record, result_of(bundle))
+    keep(bundle)
     typer.echo(f"{bundle.path}: model {bundle.name}, digest {bundle.digest[:12]}")
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hsimap.config import apply_overrides, load_yaml, validate
+from hsimap.config import apply_overrides, validate
 from hsimap.errors import HsimapError, UsageError
 from hsimap.labels import RasterLabels, SplitSpec, StandRaster
+from hsimap.recipes._extends import choose_tasks, load_resolved
 from hsimap.recipes._samples import CLASSES, SCENE, SPLIT, STANDS, VARIABLES, sample_folder
 from hsimap.recipes._schema import Recipe, SceneSpec
 from hsimap.synthetic import line_folder
@@ -45,7 +46,7 @@ def load_recipe(path: Path, *, overrides: Iterable[str] = (), data: Path | None 
     Parameters
     ----------
     path : Path
-        The YAML file.
+        The YAML file; ``extends: other.yaml`` in it is followed.
     overrides : iterable of str
         ``dotted.key=value``, applied before the recipe is checked.
     data : Path, optional
@@ -65,7 +66,7 @@ def load_recipe(path: Path, *, overrides: Iterable[str] = (), data: Path | None 
         key, the value and what is allowed.
     """
     recipe = parse_recipe(
-        apply_overrides(load_yaml(path), overrides), root=path.parent, source=str(path)
+        apply_overrides(load_resolved(path), overrides), root=path.parent, source=str(path)
     )
     root, why = _root(recipe, path.parent, data)
     missing = [f for f in dict.fromkeys(_named_files(recipe)) if not (root / f).is_file()]
@@ -88,7 +89,7 @@ def parse_recipe(data: Mapping[str, Any], *, root: Path, source: str = "recipe")
     Parameters
     ----------
     data : mapping
-        What a recipe's YAML holds.
+        What a recipe's YAML holds; ``only_tasks: [name, ...]`` in it is applied.
     root : Path
         The folder that relative paths start from.
     source : str
@@ -99,7 +100,7 @@ def parse_recipe(data: Mapping[str, Any], *, root: Path, source: str = "recipe")
     UsageError
         If the recipe is wrong.
     """
-    return validate(Recipe, data, source=source).at(root)
+    return validate(Recipe, choose_tasks(data, source=source), source=source).at(root)
 
 
 def scene_files(recipe: Recipe) -> tuple[SceneFiles, ...]:
@@ -204,7 +205,7 @@ def list_recipes(folder: Path) -> list[tuple[Path, str, str]]:
     found = []
     for path in sorted(folder.rglob("*.yaml")):
         try:
-            data = load_yaml(path)
+            data = load_resolved(path)
             if "scenes" not in data:
                 continue
             recipe = parse_recipe(data, root=folder, source=path.name)

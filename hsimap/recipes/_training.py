@@ -115,7 +115,8 @@ class TrainingSettings(Settings):
     dwa: DwaSettings = DwaSettings()
     """balancing dwa: {temperature}."""
     class_weights: Literal["none", "median_frequency", "inverse_frequency"] = "none"
-    """Classes rare in the training fold weigh more: median / own frequency, or 1 / own frequency."""
+    """Classes rare in the training fold weigh more: median / own frequency (arXiv 2407.16384,
+    eq. 14), or 1 / own frequency (eq. 13)."""
     losses: LossSettings = LossSettings()
     """Loss by kind of task."""
     targets: Literal["standardise", "minmax"] = "standardise"

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from hsimap.training._balancing import FixedBalance, UncertaintyBalance
+from hsimap.training._balancing import DynamicAverage, FixedBalance, UncertaintyBalance
 from hsimap.training._batches import Batch, load_batch
 from hsimap.training._check import check_recipe
 from hsimap.training._finish import git_commit, result_of, score_test
 from hsimap.training._folds import FoldView, LabelledScene
-from hsimap.training._losses import absolute_error, cross_entropy
+from hsimap.training._gradnorm import GradNormBalance
+from hsimap.training._losses import absolute_error, cross_entropy, focal
 from hsimap.training._scenes import RecipeScenes, open_recipe
 from hsimap.training._train import train
+from hsimap.training._trials import (
+    TrialScore,
+    collect_scores,
+    format_trials,
+    train_trials,
+    write_trials,
+)
 from hsimap.training._validation import predict_fold, selection_score, whole_targets
 
 __all__ = [
     "Batch",
+    "DynamicAverage",
     "FixedBalance",
     "FoldView",
+    "GradNormBalance",
     "LabelledScene",
     "RecipeScenes",
+    "TrialScore",
     "UncertaintyBalance",
     "absolute_error",
     "check_recipe",
+    "collect_scores",
     "cross_entropy",
+    "focal",
+    "format_trials",
     "git_commit",
     "load_batch",
     "open_recipe",
@@ -30,5 +44,7 @@ __all__ = [
     "score_test",
     "selection_score",
     "train",
+    "train_trials",
     "whole_targets",
+    "write_trials",
 ]

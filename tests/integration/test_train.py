@@ -16,7 +16,7 @@ from hsimap.evaluation import append_result, score_task
 from hsimap.mapping.lazy import predict
 from hsimap.recipes import load_recipe
 from hsimap.tasks import Kind
-from hsimap.training import _loop, result_of, train
+from hsimap.training import _loop, result_of, train, train_trials
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "training"))
 from scenefile import recipe_for, write_labelled_scene  # beside the unit tests
@@ -196,3 +196,24 @@ def test_the_berlin_recipe_trains(data_folder, tmp_path):
     )
     found = train(recipe, tmp_path / "m", run=tmp_path / "run", progress=False)
     assert set(found.manifest.metrics) == set(recipe.tasks)
+
+
+def test_trials_of_a_recipe_are_resumed_and_compared(folder, truth, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = recipe_for(folder, epochs=2, seed=7, checkpoint_seconds=0.0)
+    alone = train(recipe_for(folder, epochs=2, seed=1), tmp_path / "alone", progress=False)
+    crash_after(monkeypatch, 15)  # two epochs of six steps: in the second trial
+    with pytest.raises(CrashError):
+        train_trials(recipe, tmp_path / "m", seeds=2, progress=False)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    told = []
+    bundles = train_trials(
+        recipe, tmp_path / "m", seeds=2, progress=False, finished=lambda b: told.append(b.path.name)
+    )
+    assert told == ["seed-1"]
+    assert same(weights(bundles[1]), weights(alone))
+    record = json.loads((tmp_path / "m" / "trials.json").read_text())
+    r2 = next(s for s in record["scores"] if (s["task"], s["score"]) == ("depth", "r2"))
+    assert r2["values"][1] == pytest.approx(alone.manifest.metrics["depth"]["r2"])
+    assert r2["min"] < r2["mean"] < r2["max"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from copy import deepcopy
 from pathlib import Path
 
@@ -39,6 +42,7 @@ from hsimap.recipes import (
     scene_files,
     select_bands,
 )
+from hsimap.recipes._extends import load_resolved
 from hsimap.synthetic import _tasks as synthetic_tasks
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
@@ -277,6 +281,135 @@ def test_the_digest_is_the_same_in_another_process():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == load_recipe(PIPELINES / "boreal_demo.yaml").digest
+
+
+def test_the_digest_of_older_results_stays(form):
+    # Literals from the version that made docs/results; fields of today stand at their defaults.
+    assert parse(form).digest == "89d3ee3a6df086ce5eed07c85a22f6c8dfd93f211d5c908a50b2b640e673c414"
+    told = json.loads((PIPELINES.parent / "models/boreal-demo/manifest.json").read_text())
+    assert told["provenance"]["recipe_digest"] == load_recipe(PIPELINES / "boreal_demo.yaml").digest
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "training.optimiser=sgd", "training.gradnorm={update_every: 5}", "training.momentum=0.8",
+        "training.losses.focal_gamma=1", "training.sampling=balanced", "training.targets=minmax",
+    ],
+)  # fmt: skip
+def test_a_later_field_counts_once_it_is_set(folders, item):
+    path = folders / "recipes" / "r.yaml"
+    assert load_recipe(path, overrides=[item]).digest != load_recipe(path).digest
+
+
+def test_later_fields_at_their_default_do_not_count(form):
+    plain = parse(form).digest
+    form["training"] |= {
+        "optimiser": "adamw", "losses": {"focal_alpha": 0.25}, "gradnorm": {"alpha": 1.0},
+        "workers": 3, "cache_gib": 0.5,
+    }  # fmt: skip
+    assert parse(form, seeds=3).digest == plain
+
+
+# --- recipes that change others -------------------------------------------------------------------
+
+
+@pytest.fixture
+def family(tmp_path):
+    """Three recipes in two folders, each a change of the one before."""
+    (tmp_path / "more").mkdir()
+    texts = {
+        "base.yaml": ISSUE_FORM + "data: files\n",
+        "more/middle.yaml": """
+            extends: ../base.yaml
+            name: middle
+            training: {epochs: 7, losses: {categorical: focal}, augment: {turns: false}}
+            network: {preset: null, dropout: 0.1}
+        """,
+        "last.yaml": """
+            extends: more/middle.yaml
+            name: last
+            scenes:
+              - {image: other.tif, labels: {landcover: {raster: l.tif}}, split: {blocks: {size: 8}}}
+            only_tasks: [landcover]
+            training: {losses: {categorical: cross_entropy}}
+        """,
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(textwrap.dedent(text), encoding="utf-8")
+    return tmp_path
+
+
+def test_mappings_are_merged_and_the_rest_is_replaced(family):
+    middle = parse_recipe(load_resolved(family / "more/middle.yaml"), root=Path())
+    assert middle.name == "middle"
+    assert middle.training.epochs == 7
+    assert middle.training.batch == 16
+    assert middle.training.losses.categorical == "focal"
+    assert middle.network == {"architecture": "taiga", "dropout": 0.1}
+    last = parse_recipe(load_resolved(family / "last.yaml"), root=Path())
+    assert [scene.image for scene in last.scenes] == ["other.tif"]
+    assert list(last.tasks) == ["landcover"]
+    assert last.training.losses.categorical == "cross_entropy"
+    assert not last.training.augment.turns
+
+
+def test_data_is_relative_to_the_file_that_says_so(family):
+    for name, folder in [("base", family), ("last", family), ("more/middle", family / "more")]:
+        data = load_resolved(family / f"{name}.yaml")["data"]
+        assert (folder / data).resolve() == family / "files"
+
+
+def test_a_family_is_listed_and_shown_whole(family):
+    assert [name for _, name, _ in list_recipes(family)] == ["berlin-hymap", "last", "middle"]
+    text = commented_recipe(parse_recipe(load_resolved(family / "last.yaml"), root=Path()))
+    assert parse_recipe(parse_yaml(text, source="dump"), root=Path()).training.epochs == 7
+    assert "extends" not in text.replace("# ", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("extends: none.yaml\nname: a", "extends none.yaml, but there is no file"),
+        ("extends: [a.yaml]\nname: a", "`extends` is the path of one recipe"),
+        ("extends: ../base.yaml", "needs a `name` of its own"),
+        ("extends: middle.yaml\nname: a", "extends itself: middle.yaml -> middle.yaml"),
+    ],
+)
+def test_broken_families_are_told_in_one_line(family, text, words):
+    path = family / "more" / "middle.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=re.escape(words)) as caught:
+        load_recipe(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_longer_cycle_is_found(family):
+    (family / "base.yaml").write_text("extends: last.yaml\nname: a", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"last\.yaml -> middle\.yaml -> base\.yaml -> last\.yaml"):
+        load_recipe(family / "last.yaml")
+
+
+def test_only_some_tasks(form):
+    form["training"] |= {"balancing": "fixed", "task_weights": {"landcover": 2.0}}
+    whole, part = parse(form), parse(form, only_tasks=["impervious_fraction"])
+    assert list(part.tasks) == list(part.scenes[0].labels) == ["impervious_fraction"]
+    assert part.training.task_weights == {}
+    assert part.digest != whole.digest
+    form["scenes"].append({"image": "b.tif", "labels": {"landcover": {"raster": "b.tif"}},
+                           "split": {"blocks": {"size": 9}}})  # fmt: skip
+    assert len(parse(form).scenes) == 2
+    assert len(parse(form, only_tasks=["impervious_fraction"]).scenes) == 1
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [(["landcovr"], "did you mean `landcover`?"), ([], "list of task names"), ("a", "list of")],
+)
+def test_wrong_choices_of_tasks(form, tasks, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        parse(form, only_tasks=tasks)
 
 
 # --- bands ----------------------------------------------------------------------------------------
