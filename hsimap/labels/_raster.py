@@ -83,6 +83,14 @@ class BandReader:
         flags = self._file.mask_flag_enums[self.band - 1]
         self._masked = MaskFlags.per_dataset in flags
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the open file behind; another process opens its own."""
+        return {k: v for k, v in vars(self).items() if k not in {"_file", "_lock"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._file, self._lock = _open(self.path), threading.Lock()
+
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return ``(y, x)`` stored values and ``(y, x)`` True = a value; outside the raster none.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.bundle import InputSpec
-    from hsimap.geometry import Window
+    from hsimap.geometry import Grid, Window
     from hsimap.scenes import Scene, Storage
 
 
@@ -92,6 +92,11 @@ class SceneAdapter:
     def storage(self) -> Storage:
         """How the scene lies on the disk."""
         return self._scene.storage
+
+    @property
+    def grid(self) -> Grid:
+        """Where the scene's pixels lie."""
+        return self._scene.grid
 
     @property
     def shape(self) -> tuple[int, int]:

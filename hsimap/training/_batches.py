@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -30,12 +30,16 @@ class Batch:
     """By task ``(batch, y, x)``: int64 channel index, -1 = none; or float32 value, NaN = none."""
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        return Batch(
-            image=self.image.to(device),
-            valid=self.valid.to(device),
-            targets={name: target.to(device) for name, target in self.targets.items()},
-        )
+        """Return the batch on a device; from pinned memory it goes there beside the computing."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in pinned memory; torch's loader asks for it by this name."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        targets = {name: change(target) for name, target in self.targets.items()}
+        return Batch(image=change(self.image), valid=change(self.valid), targets=targets)
 
 
 def disturb(

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsimap.geometry import Grid
     from hsimap.mapping.adapter import Source
 
 _NO_CLASS: Final = -1
 _MOST_POSITIONS: Final = 1_000_000
 """Patches overlap, so that a thinned set of centres loses nothing."""
+_MOST_ROWS: Final = 1024
+_MOST_PIXELS: Final = 1 << 22
+"""Of the labels that are read at once."""
 Context = Literal["share", "mask"]
 
 
@@ -28,26 +30,6 @@ class LabelReader(Protocol):
 
     def read(self, window: Window) -> NDArray[Any]:
         """Return ``(y, x)``: int64 channel index, -1 = none; or float32 value, NaN = none."""
-
-
-class InMemorySource:
-    """A source whose pixels are read once and kept.
-
-    Parameters
-    ----------
-    source : Source
-        Where the pixels come from.
-    grid : Grid
-        The scene's grid.
-    """
-
-    def __init__(self, source: Source, grid: Grid) -> None:
-        self._values, self._valid = source.read(grid.window)
-        self.to_network = source.to_network
-
-    def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        """Return ``(band, y, x)`` stored values and ``(y, x)`` True = valid; outside = invalid."""
-        return cut(self._values, window, fill=0), cut(self._valid, window, fill=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,17 +113,30 @@ class FoldView:
         return found
 
     def positions(self) -> NDArray[np.int32]:
-        """Return ``(n, 2)`` row and column of the labelled pixels, evenly thinned if very many."""
-        found = []
+        """Return ``(n, 2)`` row and column of the labelled pixels, evenly thinned if very many.
+
+        Where there are over a million, every second, fourth, ... is taken, so that no more are
+        held at any time.
+        """
+        positions, step, skip = np.zeros((0, 2), dtype=np.int32), 1, 0
         for window in self.windows(max(self.shape)):
             rows, cols = np.nonzero(self.labelled(window))
-            found.append(np.stack([rows + window.row, cols + window.col], axis=1))
-        positions = np.concatenate(found).astype(np.int32)
-        return positions[:: -(-len(positions) // _MOST_POSITIONS) or 1]
+            found = np.stack([rows + window.row, cols + window.col], axis=1).astype(np.int32)
+            positions = np.concatenate([positions, found[skip::step]])
+            skip = (skip - len(found)) % step
+            while len(positions) > _MOST_POSITIONS:
+                # The next one is due after an even number of those that are kept.
+                skip += step * (len(positions) % 2)
+                positions, step = positions[::2], 2 * step
+        return positions
 
     def windows(self, side: int) -> Iterator[Window]:
-        """Yield the cells of a plain grid, at most 1024 rows each, that hold pixels of the fold."""
-        height = min(side, 1024)
+        """Yield the cells of a plain grid that hold pixels of the fold.
+
+        A cell is ``side`` wide, and as high unless that is over 1024 rows or 4 million pixels.
+        """
+        width = min(side, self.shape[1])
+        height = max(min(side, _MOST_ROWS, _MOST_PIXELS // width), 1)
         for row in range(0, self.shape[0], height):
             for col in range(0, self.shape[1], side):
                 window = Window(row=row, col=col, height=height, width=side)

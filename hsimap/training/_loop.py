@@ -7,14 +7,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from hsimap.streams import prefetch
-from hsimap.training._batches import Batch, disturb, load_batch
 from hsimap.training._checkpoints import save_checkpoint
 from hsimap.training._interruption import Interruption, StoppedError
+from hsimap.training._loader import BatchSource, Loader, count_workers
 from hsimap.training._schedule import WeightAverage, rate_factor
 from hsimap.training._validation import score_views, selection_score
 
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hsimap.recipes import TrainingSettings
+    from hsimap.training._batches import Batch
     from hsimap.training._folds import FoldView
     from hsimap.training._log import Log
     from hsimap.training._objective import Objective
@@ -114,6 +113,8 @@ class Fit:
         )
         self.model, self.optimiser = fabric.setup(objective, optimiser)
         self.average = WeightAverage(objective.network, settings.average)
+        self._loader = self._open_loader()
+        self._waited = 0.0
         self._saved = self._clock = time.monotonic()
 
     def run(self, log: Log) -> Position:
@@ -123,11 +124,13 @@ class Fit:
         """
         at, settings = self.position, self.settings
         self._clock = time.monotonic()
-        with Interruption() as stop:
+        with closing(self._loader), Interruption() as stop:
             while at.epoch < settings.epochs and not at.finished:
+                start, self._waited = time.monotonic(), 0.0
                 losses = self._train_epoch(stop)
+                waiting = self._waited / max(time.monotonic() - start, 1e-9)
                 at.epoch, at.step = at.epoch + 1, 0
-                log.write(at.epoch, {"loss": losses, "rate": self._rate})
+                log.write(at.epoch, {"loss": losses, "rate": self._rate, "data_waiting": waiting})
                 if at.epoch % settings.validate_every == 0 or at.epoch == settings.epochs:
                     self._validate(log)
                 log.show(at.epoch, f"best {at.best_score:.3f} at epoch {at.best_epoch}")
@@ -159,27 +162,31 @@ class Fit:
         return dict(zip(names, (totals[0] / totals[1]).tolist(), strict=True))
 
     def _batches(self) -> Iterator[Batch]:
-        """Yield the rest of the epoch's batches, read one ahead."""
-        at, settings = self.position, self.settings
-        sampler, epoch = self.material.sampler, at.epoch
-        rank, world = self.fabric.global_rank, self.fabric.world_size
+        """Yield the rest of the epoch's batches, and count the time that they are waited for."""
+        at = self.position
+        with closing(self._loader.epoch(at.epoch, first=at.step)) as batches:  # type: ignore[type-var]
+            while True:
+                start = time.monotonic()
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                batch = batch.to(self.fabric.device)
+                self._waited += time.monotonic() - start
+                yield batch
 
-        def load(step: int) -> Batch:
-            batch = load_batch(sampler.batch(epoch, step)[rank::world], self.material.train)
-            entropy = np.random.SeedSequence((settings.seed, epoch, step, rank))
-            random = torch.Generator().manual_seed(int(entropy.generate_state(1)[0]))
-            image = disturb(
-                batch.image,
-                settings.augment,
-                statistics=(self.material.mean, self.material.std),
-                random=random,
-            )
-            return Batch(image=image, valid=batch.valid, targets=batch.targets)
-
-        loaded = (load(step) for step in range(at.step, sampler.steps))
-        with closing(prefetch(loaded, depth=1)) as batches:  # type: ignore[type-var]
-            for batch in batches:
-                yield batch.to(self.fabric.device)
+    def _open_loader(self) -> Loader:
+        material, device = self.material, self.fabric.device
+        source = BatchSource(
+            views=material.train,
+            sampler=material.sampler,
+            augment=self.settings.augment,
+            statistics=(material.mean, material.std),
+            seed=self.settings.seed,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+        )
+        workers = count_workers(self.settings, device)
+        return Loader(source, workers=workers, pin=device.type == "cuda")
 
     def _validate(self, log: Log) -> None:
         """Score the averaged network on the validation fold; keep it if it is the best so far."""

@@ -17,7 +17,8 @@ from hsimap.recipes import scene_files, select_bands
 from hsimap.scenes import open_scene
 from hsimap.spectra import Bands, match_bands
 from hsimap.tasks import Kind
-from hsimap.training._folds import InMemorySource, LabelledScene, LabelReader
+from hsimap.training._folds import LabelledScene, LabelReader
+from hsimap.training._memory import InMemoryLabels, InMemorySource, Room
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from hsimap.recipes import InputSettings, Recipe, SceneFiles
     from hsimap.scenes import Scene
     from hsimap.tasks import Task
-
-_IN_MEMORY: Final = 1 << 30
-"""Bytes of selected bands up to which a scene is kept in memory."""
 
 _ROWS: Final = 512
 """Rows of labels that are looked at together."""
@@ -83,27 +81,6 @@ class NoLabels:
         return np.full(shape, np.nan, dtype=np.float32)
 
 
-class InMemoryLabels:
-    """Labels that are read once and kept.
-
-    Parameters
-    ----------
-    labels : LabelReader
-        Where they come from.
-    grid : Grid
-        The scene's grid.
-    """
-
-    def __init__(self, labels: LabelReader, grid: Grid) -> None:
-        values = labels.read(grid.window)
-        self._values = values if values.dtype.kind == "f" else values.astype(np.int16)
-
-    def read(self, window: Window) -> NDArray[Any]:
-        """Return the labels of a window inside the scene, as :class:`LabelReader` says."""
-        part = self._values[window.slices]
-        return part if part.dtype.kind == "f" else part.astype(np.int64)
-
-
 def open_recipe(recipe: Recipe) -> RecipeScenes:
     """Open the scenes, labels and folds of a recipe.
 
@@ -127,12 +104,14 @@ def open_recipe(recipe: Recipe) -> RecipeScenes:
         kept, notes = choose_bands(opened, recipe.input)
         wanted = _input_spec(opened[0], kept)
         labelled = []
+        room = Room(recipe.training.cache_gib)
         for scene, file in zip(opened, files, strict=True):
             labels = _open_labels(recipe, file, scene.grid, stack)
             notes += [f"{file.name}: {note}" for label in labels.values() for note in label.notes]
             adapter = SceneAdapter(scene, wanted)
             notes += [f"{file.name}: {note}" for note in adapter.notes]
-            labelled.append(_labelled(recipe, file, adapter, scene=scene, labels=labels))
+            keep = room.take(adapter, n_tasks=len(labels))
+            labelled.append(_labelled(recipe, file, adapter, labels=labels, keep=keep))
         return RecipeScenes(
             scenes=tuple(labelled),
             input=wanted,
@@ -237,23 +216,22 @@ def _labelled(
     file: SceneFiles,
     adapter: SceneAdapter,
     *,
-    scene: Scene,
     labels: Mapping[str, LabelReader],
+    keep: bool,
 ) -> LabelledScene:
-    grid = scene.grid
+    grid = adapter.grid
     readers: dict[str, LabelReader] = {
         task.name: labels.get(task.name) or NoLabels(task) for task in recipe.tasks_list()
     }
-    n_bytes = adapter.n_bands * grid.height * grid.width * adapter.itemsize
-    small = n_bytes <= _IN_MEMORY
-    if small:
-        readers = {name: InMemoryLabels(reader, grid) for name, reader in readers.items()}
+    if keep:
+        kept = {name: InMemoryLabels(reader, grid) for name, reader in labels.items()}
+        readers = readers | kept
     stands = None
     if file.stands is not None:
         stands = read_stands(file.stands, grid=grid, root=file.root)
     return LabelledScene(
         name=file.name,
-        source=InMemorySource(adapter, grid) if small else adapter,
+        source=InMemorySource(adapter, grid) if keep else adapter,
         labels=readers,
         folds=open_folds(
             file.split,

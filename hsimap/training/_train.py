@@ -21,7 +21,7 @@ from hsimap.training._checkpoints import has_checkpoint, load_checkpoint, remove
 from hsimap.training._finish import Trained, save_bundle
 from hsimap.training._log import RunLog, SilentLog
 from hsimap.training._loop import Checkpoints, Fit, Material
-from hsimap.training._sampling import PatchSampler, SamplingRules
+from hsimap.training._sampling import PatchSampler, SamplingRules, balanced_shares
 from hsimap.training._scenes import open_recipe
 from hsimap.training._statistics import TrainStatistics, measure
 
@@ -185,7 +185,8 @@ def make_sampler(views: Sequence[FoldView], settings: TrainingSettings) -> Patch
         flips=settings.augment.flips,
         turns=settings.augment.turns,
     )
-    return PatchSampler(positions, rules)
+    shares = balanced_shares(views, positions) if settings.sampling == "balanced" else None
+    return PatchSampler(positions, rules, shares=shares)
 
 
 def foreign_share(fit: Fit) -> float:

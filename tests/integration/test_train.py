@@ -16,7 +16,7 @@ from hsimap.evaluation import append_result, score_task
 from hsimap.mapping.lazy import predict
 from hsimap.recipes import load_recipe
 from hsimap.tasks import Kind
-from hsimap.training import _loop, result_of, train, train_trials
+from hsimap.training import _loader, result_of, train, train_trials
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "training"))
 from scenefile import recipe_for, write_labelled_scene  # beside the unit tests
@@ -124,13 +124,13 @@ class CrashError(Exception):
 def crash_after(monkeypatch, n):
     calls = []
 
-    def load(draws, views, load=_loop.load_batch):
+    def load(draws, views, load=_loader.load_batch):
         calls.append(1)
         if len(calls) > n:
             raise CrashError
         return load(draws, views)
 
-    monkeypatch.setattr(_loop, "load_batch", load)
+    monkeypatch.setattr(_loader, "load_batch", load)
 
 
 def test_a_killed_run_resumes_to_the_same_bundle_weights(folder, truth, tmp_path, monkeypatch):

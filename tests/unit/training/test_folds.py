@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from small import small_scene
 
 from hsimap.geometry import Window
-from hsimap.training._folds import InMemorySource, cut
+from hsimap.training._folds import cut
+from hsimap.training._memory import InMemorySource
 
 windows = st.builds(
     Window,

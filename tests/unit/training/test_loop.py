@@ -14,7 +14,7 @@ from small import BANDS, ArrayLabels, small_scene
 from hsimap.networks import NetworkSettings, NetworkSpec, NormalisationSpec, build_network
 from hsimap.recipes import AugmentSettings, GradNormSettings, TrainingSettings
 from hsimap.tasks import main_output, task_from_mapping
-from hsimap.training import _loop
+from hsimap.training import _loader
 from hsimap.training._build import build_balance
 from hsimap.training._checkpoints import load_checkpoint
 from hsimap.training._loop import Checkpoints, Fit, Material
@@ -117,14 +117,14 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, monkeypatch, crash_a
     whole.run(Log())
     done = []
 
-    def crash(draws, views, load=_loop.load_batch):
+    def crash(draws, views, load=_loader.load_batch):
         if len(done) == crash_at:
             raise CrashError
         done.append(1)
         return load(draws, views)
 
     killed = make_fit(tmp_path / "run", checkpoint_seconds=0, **changes)
-    monkeypatch.setattr(_loop, "load_batch", crash)
+    monkeypatch.setattr(_loader, "load_batch", crash)
     with pytest.raises(CrashError):
         killed.run(Log())
     monkeypatch.undo()

@@ -6,12 +6,14 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
-from small import small_scene
+from small import ArrayLabels, small_scene
 
+from hsimap.geometry import Window
 from hsimap.recipes import AugmentSettings
 from hsimap.training._batches import disturb, load_batch
-from hsimap.training._sampling import Draw, PatchSampler, SamplingRules
+from hsimap.training._sampling import Draw, PatchSampler, SamplingRules, balanced_shares
 
 RULES = SamplingRules(patch=8, batch=4, samples=10, seed=3, flips=True, turns=True)
 POSITIONS = [np.array([[0, 0], [5, 7], [9, 2]]), np.array([[4, 4], [1, 8]])]
@@ -51,6 +53,48 @@ def test_all_eight_symmetries_are_reached_and_differ():
     assert len(seen) == 8
     plain = PatchSampler(POSITIONS, replace(RULES, samples=50, flips=False, turns=False))
     assert all(np.array_equal(d.orient(array), array) for d in plain.batch(0, 0))
+
+
+def rare_scene():
+    """A scene with 2 pixels of class 2, 20 of class 1, 50 of class 0 and 28 of a value only."""
+    scene = small_scene(height=20, width=26)
+    cover, depth = np.full((20, 26), -1), np.full((20, 26), np.nan, dtype=np.float32)
+    cover.flat[np.flatnonzero(scene.folds == 1)[:72]] = np.repeat([2, 1, 0], [2, 20, 50])
+    depth.flat[np.flatnonzero(scene.folds == 1)[72:100]] = 1.0
+    return replace(scene, labels={"cover": ArrayLabels(cover), "depth": ArrayLabels(depth)})
+
+
+def test_balanced_shares_are_even_over_the_classes():
+    view = rare_scene().view(1)
+    shares = balanced_shares([view], [view.positions()])
+    assert shares.sum() == pytest.approx(1)
+    whole = Window(row=0, col=0, height=20, width=26)
+    classes = view.targets(whole)["cover"][tuple(view.positions().T)]
+    sums = [shares[classes == k].sum() for k in (-1, 0, 1, 2)]
+    assert sums == pytest.approx([0.28, 0.24, 0.24, 0.24])
+    for k in (-1, 0, 1, 2):
+        assert np.ptp(shares[classes == k]) == 0
+
+
+def test_balanced_patches_aim_at_rare_classes_as_often():
+    view = rare_scene().view(1)
+    positions = [view.positions()] * 2
+    shares = balanced_shares([view] * 2, positions)
+    rules = replace(RULES, patch=1, batch=4000, samples=4000, flips=False, turns=False)
+    sampler, again = (PatchSampler(positions, rules, shares=shares) for _ in range(2))
+    drawn = [view.targets(draw.window)["cover"].item() for draw in sampler.batch(3, 0)]
+    counts = Counter(drawn)
+    for k, share in ((-1, 0.28), (0, 0.24), (1, 0.24), (2, 0.24)):
+        assert counts[k] / 4000 == pytest.approx(share, abs=0.03)
+    assert again.batch(3, 0) == sampler.batch(3, 0) != sampler.batch(4, 0)
+
+
+def test_without_classes_every_pixel_is_aimed_at_alike():
+    scene = rare_scene()
+    none = ArrayLabels(np.full((20, 26), -1))
+    view = replace(scene, labels={**scene.labels, "cover": none}).view(1)
+    shares = balanced_shares([view], [view.positions()])
+    assert shares == pytest.approx(np.full(28, 1 / 28))
 
 
 def test_image_validity_and_labels_turn_together():

@@ -10,7 +10,7 @@ from small import ArrayLabels, small_scene
 
 from hsimap.errors import InputError
 from hsimap.tasks import Kind
-from hsimap.training._statistics import measure, median_frequency
+from hsimap.training._statistics import inverse_frequency, measure, median_frequency, percentiles
 
 KINDS = {"cover": (Kind.CATEGORICAL, 3), "depth": (Kind.CONTINUOUS, 1)}
 
@@ -52,3 +52,28 @@ def test_a_task_without_a_training_label_is_an_error():
 
 def test_median_frequency_weights():
     assert median_frequency([10, 40, 0, 20]).tolist() == [2.0, 0.5, 0.0, 1.0]
+
+
+def test_inverse_frequency_weights():
+    assert inverse_frequency([10, 40, 0, 50]).tolist() == pytest.approx([10.0, 2.5, 0.0, 2.0])
+
+
+@pytest.mark.parametrize("percent", [50, 90, 98])
+def test_percentiles_are_numpys_to_a_bin(percent):
+    scene = small_scene()
+    found = measure([scene.view(1)], KINDS, patch=8, percent=percent)
+    depth = scene.labels["depth"].values[scene.folds == 1]
+    known = depth[np.isfinite(depth)]
+    assert found.extremes["depth"] == (known.min(), known.max())
+    exact = np.percentile(known, percent, method="inverted_cdf")
+    width = (known.max() - known.min()) / 65536
+    assert exact <= found.limits["depth"] * (1 + 1e-6) <= exact + 2 * width
+    # At or below the limit lies the share that was asked for.
+    assert (known <= found.limits["depth"]).mean() >= percent / 100
+
+
+def test_the_percentile_of_a_constant_is_the_constant():
+    scene = small_scene()
+    same = ArrayLabels(np.full(scene.folds.shape, 3.0, dtype=np.float32))
+    scene = replace(scene, labels={"depth": same})
+    assert percentiles([scene.view(1)], {"depth": (3.0, 3.0)}, percent=98)["depth"] == 3.0
