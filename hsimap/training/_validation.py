@@ -16,10 +16,11 @@ from hsimap.mapping.tiling import TilePlan
 from hsimap.tasks import Kind, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from hsimap.geometry import Window
     from hsimap.networks import MappingNetwork
     from hsimap.training._folds import FoldView
 
@@ -127,6 +128,25 @@ def predict_fold(
         Task to ``(y, x)``: int64 channel index, -1 = not mapped; or float32 value, NaN = not
         mapped.
     """
+    maps = {task.name: _blank(task, view.shape) for task in network.spec.tasks}
+    for window, part in predict_strips(network, view, trim=trim, device=device):
+        for name, values in part.items():
+            maps[name][window.slices] = values
+    return maps
+
+
+def predict_strips(
+    network: MappingNetwork, view: FoldView, *, trim: int, device: torch.device
+) -> Iterator[tuple[Window, dict[str, NDArray[Any]]]]:
+    """Map one strip after the other; parameters and maps as in :func:`predict_fold`.
+
+    Yields
+    ------
+    window : Window
+        The rows of the strip, over the whole width.
+    maps : dict
+        Task to ``(y, x)`` of the window.
+    """
     tasks = {task.name: task for task in network.spec.tasks}
     step = network.alignment
     kept = min(round_up(max(view.shape), step), round_up(_LARGEST, step))
@@ -136,24 +156,24 @@ def predict_fold(
     )
     runtime = LiveRuntime(network, device)
     engine = Engine(plan, view, runtime=runtime, outputs=network.outputs)
-    maps = {name: _blank(task, view.shape) for name, task in tasks.items()}
     for strip in engine.strips(_wanted(plan, view)):
-        rows = plan.strip(strip.index).slices[0]
+        window = plan.strip(strip.index)
+        maps = {name: _blank(task, (window.height, window.width)) for name, task in tasks.items()}
         for output in network.outputs:
             values = _decide(tasks[output.task], strip.values[output.name])
-            maps[output.task][rows][strip.valid] = values[strip.valid]
-    return maps
+            maps[output.task][strip.valid] = values[strip.valid]
+        yield window, maps
 
 
 def score_views(
     network: MappingNetwork, views: Sequence[FoldView], *, trim: int, device: torch.device
 ) -> dict[str, dict[str, float]]:
-    """Return the scores of each task over a fold of all scenes."""
+    """Return the scores of each task over a fold of all scenes, strip by strip."""
     metrics = {task.name: TaskStatistics(task) for task in network.spec.tasks}
     for view in views:
-        maps = predict_fold(network, view, trim=trim, device=device)
-        for name, target in whole_targets(view).items():
-            metrics[name].update(target, maps[name])
+        for window, maps in predict_strips(network, view, trim=trim, device=device):
+            for name, target in view.targets(window).items():
+                metrics[name].update(target, maps[name])
     return {name: metric.compute() for name, metric in metrics.items()}
 
 
