@@ -11,6 +11,7 @@ from hsimap.recipes._files import (
 )
 from hsimap.recipes._samples import cache_folder, sample_folder
 from hsimap.recipes._schema import InputSettings, Recipe, SampleSpec, SceneSpec
+from hsimap.recipes._taiga import band_descriptions, check_descriptions
 from hsimap.recipes._training import (
     AugmentSettings,
     DwaSettings,
@@ -18,7 +19,6 @@ from hsimap.recipes._training import (
     LossSettings,
     TrainingSettings,
 )
-from hsimap.recipes._taiga import band_descriptions, check_descriptions
 
 __all__ = [
     "AugmentSettings",

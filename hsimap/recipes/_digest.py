@@ -13,7 +13,7 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_IDENTITY: Final = {"name", "scenes", "input", "network", "training"}
+_IDENTITY: Final = {"name", "scenes", "only_tasks", "input", "network", "training"}
 """What the digest covers, beside the tasks."""
 _EXECUTION: Final = {"accelerator", "devices", "checkpoint_seconds", "workers", "cache_gib"}
 """Training settings that say where and how fast, not what; the digest does not cover them."""
@@ -57,8 +57,8 @@ def recipe_digest(recipe: BaseModel, tasks: Sequence[BaseModel]) -> str:
     str
         64 hexadecimal digits.
     """
-    content = recipe.model_dump(mode="json", include=_IDENTITY, exclude={"training": _EXECUTION})
-    content = {name: _counted(getattr(recipe, name), plain) for name, plain in content.items()}
+    plain = recipe.model_dump(mode="json", include=_IDENTITY, exclude={"training": _EXECUTION})
+    content = _counted(recipe, plain)
     content["tasks"] = [_counted(task, task.model_dump(mode="json")) for task in tasks]
     content["scenes"] = [_without_folders(scene) for scene in content["scenes"]]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

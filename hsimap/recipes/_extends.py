@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from hsimap.config import load_yaml, unknown_key
+from hsimap.config import load_yaml
 from hsimap.errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXTENDS: Final = "extends"
-ONLY: Final = "only_tasks"
 
 
 def load_resolved(path: Path) -> dict[str, Any]:
@@ -40,47 +39,6 @@ def load_resolved(path: Path) -> dict[str, Any]:
         no name of its own.
     """
     return _resolved(path, (path.resolve(),))
-
-
-def choose_tasks(data: Mapping[str, Any], *, source: str) -> dict[str, Any]:
-    """Apply ``only_tasks: [name, ...]``: the other tasks go, with their labels and weights.
-
-    Parameters
-    ----------
-    data : mapping
-        A recipe's plain values; it is not changed.
-    source : str
-        What the recipe is called in errors.
-
-    Returns
-    -------
-    dict
-        Plain values without ``only_tasks``. Scenes that keep no label go too.
-
-    Raises
-    ------
-    UsageError
-        If it is no list of the recipe's tasks.
-    """
-    rest = {key: value for key, value in data.items() if key != ONLY}
-    wanted, tasks = data.get(ONLY), data.get("tasks")
-    if wanted is None or not isinstance(tasks, dict):
-        return rest
-    if not isinstance(wanted, list) or not wanted:
-        raise UsageError(f"{source}: `{ONLY}` is a list of task names, got {wanted!r}")
-    for name in wanted:
-        if name not in tasks:
-            hint = unknown_key(str(name), tasks)
-            raise UsageError(f"{source}: `{ONLY}` names the unknown task {name!r}; {hint}")
-    rest["tasks"] = {name: task for name, task in tasks.items() if name in wanted}
-    scenes = [_with_labels(scene, wanted) for scene in _list(data.get("scenes"))]
-    if scenes:
-        rest["scenes"] = [scene for scene in scenes if scene is not None] or data["scenes"]
-    training = data.get("training")
-    if isinstance(training, dict) and isinstance(training.get("task_weights"), dict):
-        weights = {k: v for k, v in training["task_weights"].items() if k in wanted}
-        rest["training"] = training | {"task_weights": weights}
-    return rest
 
 
 def _resolved(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
@@ -115,17 +73,3 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         else:
             result[key] = value
     return result
-
-
-def _with_labels(scene: object, wanted: list[str]) -> object | None:
-    """Return a scene with the labels of some tasks; None where it had others only."""
-    if not isinstance(scene, dict) or not isinstance(scene.get("labels"), dict):
-        return scene
-    kept = {name: spec for name, spec in scene["labels"].items() if name in wanted}
-    if not kept and scene["labels"] and scene.get("sample") is None:
-        return None
-    return scene | {"labels": kept}
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hsimap.config import apply_overrides, validate
 from hsimap.errors import HsimapError, UsageError
 from hsimap.labels import RasterLabels, SplitSpec, StandRaster
-from hsimap.recipes._extends import choose_tasks, load_resolved
+from hsimap.recipes._extends import load_resolved
 from hsimap.recipes._samples import CLASSES, SCENE, SPLIT, STANDS, VARIABLES, sample_folder
 from hsimap.recipes._schema import Recipe, SceneSpec
 from hsimap.synthetic import line_folder
@@ -89,7 +89,7 @@ def parse_recipe(data: Mapping[str, Any], *, root: Path, source: str = "recipe")
     Parameters
     ----------
     data : mapping
-        What a recipe's YAML holds; ``only_tasks: [name, ...]`` in it is applied.
+        What a recipe's YAML holds, without ``extends``.
     root : Path
         The folder that relative paths start from.
     source : str
@@ -100,7 +100,7 @@ def parse_recipe(data: Mapping[str, Any], *, root: Path, source: str = "recipe")
     UsageError
         If the recipe is wrong.
     """
-    return validate(Recipe, choose_tasks(data, source=source), source=source).at(root)
+    return validate(Recipe, data, source=source).at(root)
 
 
 def scene_files(recipe: Recipe) -> tuple[SceneFiles, ...]:
@@ -153,7 +153,7 @@ def _generated(scene: SceneSpec, folder: Path, recipe: Recipe, *, name: str) -> 
             raster=str(folder / (CLASSES if task.kind is Kind.CATEGORICAL else VARIABLES)),
             band=task.name,
         )
-        for task in recipe.tasks_list()
+        for task in recipe.all_tasks()
     }
     return SceneFiles(
         name=name,

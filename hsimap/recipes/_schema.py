@@ -111,6 +111,9 @@ class Recipe(Settings):
     """What is mapped, by name: {kind: categorical, classes: {code: name}, colors: {code: "#..."}}
     or {kind: continuous, unit, range: [low, high]}; each may have a title. Code 0 is "no label"
     unless it is named as a class."""
+    only_tasks: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """Tasks that are trained and mapped, by name, as for a single-task twin: folds are those of the
+    whole recipe. null: all."""
     input: InputSettings = InputSettings()
     """What is known of the scenes and how their values enter the network."""
     network: dict[str, Any] = Field(
@@ -137,7 +140,12 @@ class Recipe(Settings):
         return moved
 
     def tasks_list(self) -> tuple[Task, ...]:
-        """Return the tasks in the order of the recipe."""
+        """Return the tasks that are trained, in the order of the recipe."""
+        chosen = self.tasks if self.only_tasks is None else self.only_tasks
+        return tuple(task for task in self.all_tasks() if task.name in chosen)
+
+    def all_tasks(self) -> tuple[Task, ...]:
+        """Return the tasks that the recipe describes; their labels decide on splits."""
         return tuple(task_from_mapping(name, mapping) for name, mapping in self.tasks.items())
 
     @property
@@ -148,7 +156,7 @@ class Recipe(Settings):
         not count; of an absolute path only the name does. A field that came after the first
         results counts once it is not at its default, so that older results keep their digest.
         """
-        return recipe_digest(self, self.tasks_list())
+        return recipe_digest(self, self.all_tasks())
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -158,7 +166,7 @@ class Recipe(Settings):
                 raise ValueError(f"scene {title} is listed twice, so that folds would leak")
         named = {task for scene in self.scenes for task in scene.labels}
         required = [task for scene in self.scenes if scene.split for task in scene.split.require]
-        for task in [*named, *required, *self.training.task_weights]:
+        for task in [*named, *required, *self.training.task_weights, *(self.only_tasks or ())]:
             if task not in self.tasks:
                 raise ValueError(f"unknown task `{task}`; {unknown_key(task, self.tasks)}")
         for task in self.tasks:

@@ -204,7 +204,7 @@ def _subset(bands: Bands, kept: Sequence[int]) -> Bands:
 
 def _open_labels(recipe: Recipe, file: SceneFiles, grid: Grid, stack: ExitStack) -> dict[str, Any]:
     labels = {}
-    for task in recipe.tasks_list():
+    for task in recipe.all_tasks():
         if task.name in file.labels:
             labels[task.name] = open_labels(task, file.labels[task.name], grid=grid, root=file.root)
             stack.callback(labels[task.name].close)
@@ -221,10 +221,11 @@ def _labelled(
 ) -> LabelledScene:
     grid = adapter.grid
     readers: dict[str, LabelReader] = {
-        task.name: labels.get(task.name) or NoLabels(task) for task in recipe.tasks_list()
+        task.name: labels.get(task.name) or NoLabels(task) for task in recipe.all_tasks()
     }
+    chosen = [task.name for task in recipe.tasks_list()]
     if keep:
-        kept = {name: InMemoryLabels(reader, grid) for name, reader in labels.items()}
+        kept = {name: InMemoryLabels(labels[name], grid) for name in chosen if name in labels}
         readers = readers | kept
     stands = None
     if file.stands is not None:
@@ -232,7 +233,7 @@ def _labelled(
     return LabelledScene(
         name=file.name,
         source=InMemorySource(adapter, grid) if keep else adapter,
-        labels=readers,
+        labels={name: readers[name] for name in chosen},
         folds=open_folds(
             file.split,
             grid=grid,

@@ -8,6 +8,8 @@ from scenefile import DEAD, WAVELENGTHS, recipe_for, write_labelled_scene
 
 from hsimap.errors import InputError, UsageError
 from hsimap.geometry import Window
+from hsimap.labels import SplitSpec
+from hsimap.labels._folds import block_folds
 from hsimap.recipes import InputSettings
 from hsimap.training import open_recipe
 
@@ -92,3 +94,20 @@ def test_a_scene_may_lack_a_task(folder, truth):
         targets = opened.scenes[1].view(1).targets(WHOLE)
         assert np.isnan(targets["depth"]).all()
         assert (targets["cover"] >= 0).any()
+
+
+def test_a_twin_of_fewer_tasks_has_the_folds_of_the_whole(folder, truth):
+    recipe = recipe_for(folder)
+    split = SplitSpec(blocks={"size": 8, "seed": 3})
+    scene = recipe.scenes[0].model_copy(update={"split": split})
+    recipe = recipe.model_copy(update={"scenes": (scene,)}).at(folder)
+    twin = recipe.model_copy(update={"only_tasks": ("depth",)}).at(folder)
+    strict = scene.model_copy(update={"split": split.model_copy(update={"require": ("cover",)})})
+    required = twin.model_copy(update={"scenes": (strict,)}).at(folder)
+    with open_recipe(recipe) as whole, open_recipe(twin) as part, open_recipe(required) as third:
+        assert list(whole.scenes[0].labels) == ["cover", "depth"]
+        assert list(part.scenes[0].labels) == list(third.scenes[0].labels) == ["depth"]
+        assert np.array_equal(part.scenes[0].folds, whole.scenes[0].folds)
+        # With the labels of depth alone other blocks would be dealt.
+        alone = block_folds(np.isfinite(truth["depth"]), split.blocks)
+        assert not np.array_equal(part.scenes[0].folds, alone)
