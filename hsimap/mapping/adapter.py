@@ -133,11 +133,6 @@ class SceneAdapter:
         return self.scene.grid
 
     @property
-    def grid(self) -> Grid:
-        """Where the scene's pixels lie."""
-        return self._scene.grid
-
-    @property
     def shape(self) -> tuple[int, int]:
         """``(y, x)`` of the scene, in pixels."""
         return self.scene.grid.height, self.scene.grid.width

@@ -55,7 +55,8 @@ def test_a_check_reads_all_and_writes_nothing(hsimap, tmp_path):
 def test_the_recipe_trains_on_the_miniature(hsimap, tmp_path):
     hsimap("sample", tmp_path / "taiga", "--layout", "taiga", "--size", "320", "--seed", "1")
     sets = [part for item in SMALL for part in ("--set", item)]
-    hsimap("train", RECIPE, "--data", tmp_path, "--out", tmp_path / "model", *sets)
+    one = ("--seed", "0")  # in place of the recipe's ten
+    hsimap("train", RECIPE, "--data", tmp_path, "--out", tmp_path / "model", *one, *sets)
     bundle = Bundle.load(tmp_path / "model")
     tasks = {task.name: task for task in bundle.manifest.tasks}
     assert len(tasks) == 13
