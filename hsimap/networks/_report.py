@@ -98,9 +98,8 @@ def _report(spec: NetworkSpec) -> NetworkReport:
         name: sum(p.numel() for p in part.parameters())
         for name, part in twin.backbone.named_children()
     }
-    own = sum(p.numel() for p in twin.backbone.parameters(recurse=False))
     decoding = sum(n for name, n in parts.items() if name in _DECODING)
-    total = sum(parts.values()) + own
+    total = sum(parts.values())
     return NetworkReport(
         parameters=total,
         encoder_parameters=total - decoding,

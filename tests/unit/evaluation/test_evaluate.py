@@ -40,7 +40,7 @@ class PointwiseRuntime:
     """Three class probabilities and a value of each pixel alone; the value at stride 2."""
 
     def forward(self, image, valid):
-        raw = np.einsum("oc,bcyx->boyx", WEIGHTS, image * valid)
+        raw = np.einsum("oc,bcyx->boyx", WEIGHTS, (image - 1000) * valid)
         exp = np.exp(raw[:, :3] - raw[:, :3].max(axis=1, keepdims=True))
         depth = np.clip(raw[:, 3:4, ::2, ::2] + 3, -1, 8)
         return {"cover": exp / exp.sum(axis=1, keepdims=True), "depth": depth}
@@ -79,9 +79,9 @@ CALIBRATION = {
 
 @pytest.fixture(scope="module")
 def scenes():
-    """Return a tall scene, of three strips, and a small one; stands are squares of 10 px."""
+    """Return a tall scene, of five strips, and a small one; stands are squares of 10 px."""
     found = []
-    for seed, height in ((0, 580), (1, 20)):
+    for seed, height in ((0, 1100), (1, 20)):
         scene = small_scene(seed=seed, height=height)
         stands = square_blocks(scene.folds.shape, size=10).astype(np.int32)
         found.append(replace(scene, name=f"scene{seed}", stands=stands))
@@ -180,12 +180,15 @@ def test_means_over_tasks_name_their_aggregation(evaluation):
 
 def test_pictures_hold_every_row_of_the_map(scenes, evaluation):
     tall = evaluation.pictures[0]
-    assert tall.step == 2
-    expected = scenes[0].folds[::2, ::2] == 2
+    assert tall.step == 3
+    expected = scenes[0].folds[::3, ::3] == 2
     truth = tall.truth["depth"]
     assert np.isfinite(truth).sum() == pytest.approx(expected.sum() / 2, rel=0.2)
     assert not np.isfinite(truth[~expected]).any()
-    assert np.array_equal(tall.mapped["cover"] >= 0, scenes[0].source.valid[::2, ::2])
+    image, valid = scenes[0].source.values.astype(np.float32), scenes[0].source.valid
+    cover = PointwiseRuntime().forward(image[None], np.float32(valid)[None, None])["cover"][0]
+    expected = np.where(valid, cover.argmax(axis=0), -1)[::3, ::3]
+    assert np.array_equal(tall.mapped["cover"], expected)
 
 
 def test_a_model_that_means_other_classes_is_refused(scenes):
@@ -278,6 +281,11 @@ def test_the_error_histogram_has_100_bins_and_loses_no_pixel(evaluation):
     assert values.sum() == evaluation.tasks[1].pixel.n
     assert edges[50] == pytest.approx(0)
     assert edges[0] == -edges[-1]
+    rare = np.zeros_like(detail.errors)
+    rare[len(rare) // 2], rare[0], rare[-1] = 10_000, 1, 2
+    values, edges = error_histogram(replace(detail, errors=rare))
+    assert (values[0], values[50], values[-1]) == (1, 10_000, 2)
+    assert edges[-1] < 1
 
 
 @pytest.mark.parametrize(

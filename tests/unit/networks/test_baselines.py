@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from every_architecture import small
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -164,6 +165,29 @@ def test_the_taps_of_an_encoder_are_evenly_spread():
         assert len(taps) == 4
         encoder.blocks = encoder.blocks[:4]
         assert torch.equal(taps[1], encoder(x, mask)[0])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name"), [("mstnet_style", "encoder"), ("spectraldiff_style", "attention")]
+)
+def test_an_invalid_token_is_seen_by_no_other(make_network, architecture, name):
+    network = make_network(
+        "height", patch=32, **{**small(architecture), "window": 32}
+    ).double()  # fmt: skip
+    backbone = network.backbone
+    x, mask = draw(1.0, 1, 5, 32, 32)
+    mask[..., :16, :16] = 0
+    places = getattr(backbone, name).places
+    with torch.no_grad():
+        before = backbone.features(x * mask, mask)
+        places[:, 0] += torch.randn(places.shape[-1], dtype=torch.float64)
+        hidden = backbone.features(x * mask, mask)
+        places[:, -1] += torch.randn(places.shape[-1], dtype=torch.float64)
+        shown = backbone.features(x * mask, mask)
+    far = (..., slice(16, 24), slice(16, 24))
+    assert not torch.equal(before[..., 0, 0], hidden[..., 0, 0])
+    assert torch.equal(before[far], hidden[far])
+    assert not torch.equal(hidden[far], shown[far])
 
 
 def by_loops(attention, x, mask, settings):
