@@ -152,6 +152,14 @@ def as_numbers(features: Features) -> Features:
         ) from None
 
 
+def as_ids(features: Features) -> Features:
+    """Turn the values into whole numbers; texts are numbered from 1 in their sorted order."""
+    if features.values.dtype.kind in "iuf":
+        return features
+    _, rank = np.unique(features.values.astype(str), return_inverse=True)
+    return replace(features, values=rank.astype(np.int64) + 1)
+
+
 def _read(
     path: Path, *, layer: str | None, field: str | None
 ) -> tuple[dict[str, Any], NDArray[Any], NDArray[Any]]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsimap.errors import InputError, UsageError
+from hsimap.labels._features import as_codes, as_ids, as_numbers, read_features
 from hsimap.labels._raster import BandReader
+from hsimap.labels._vector import VectorBand
 from hsimap.tasks import Kind, encode_classes
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.geometry import Grid, Window
-    from hsimap.labels._specs import RasterLabels, StandRaster
+    from hsimap.labels._specs import LabelSpec, StandSpec
     from hsimap.tasks import Task
 
 
@@ -28,13 +30,13 @@ class Labels:
     ----------
     task : Task
         What is labelled.
-    reader : BandReader
-        The band that holds the labels.
-    spec : RasterLabels
+    reader : BandReader or VectorBand
+        What holds the labels.
+    spec : LabelSpec
         What its values mean.
     """
 
-    def __init__(self, task: Task, reader: BandReader, spec: RasterLabels) -> None:
+    def __init__(self, task: Task, reader: BandReader | VectorBand, spec: LabelSpec) -> None:
         self.task = task
         self._reader = reader
         self._scale, self._offset = reader.scale, reader.offset
@@ -111,14 +113,14 @@ class Labels:
         self._reader.close()
 
 
-def open_labels(task: Task, spec: RasterLabels, *, grid: Grid, root: Path) -> Labels:
+def open_labels(task: Task, spec: LabelSpec, *, grid: Grid, root: Path) -> Labels:
     """Open the labels of a task and check all of them.
 
     Parameters
     ----------
     task : Task
         A categorical or continuous task.
-    spec : RasterLabels
+    spec : LabelSpec
         File, band, nodata and scale.
     grid : Grid
         The scene's grid; shape, transform (to 1e-6 px) and, where both state it, CRS must agree.
@@ -139,9 +141,7 @@ def open_labels(task: Task, spec: RasterLabels, *, grid: Grid, root: Path) -> La
     if task.kind not in {Kind.CATEGORICAL, Kind.CONTINUOUS}:
         raise UsageError(f"task {task.name!r} is {task.kind.value}; a raster cannot label it")
     _check_spec(task, spec)
-    reader = BandReader(
-        root / spec.raster, spec.band, grid=grid, prefer=task.name, nodata=spec.nodata
-    )
+    reader = _open_source(task, spec, grid=grid, root=root)
     with ExitStack() as undo:
         undo.callback(reader.close)
         _check_nodata(task, reader)
@@ -151,7 +151,20 @@ def open_labels(task: Task, spec: RasterLabels, *, grid: Grid, root: Path) -> La
     return labels
 
 
-def _check_spec(task: Task, spec: RasterLabels) -> None:
+def _open_source(task: Task, spec: LabelSpec, *, grid: Grid, root: Path) -> BandReader | VectorBand:
+    if spec.vector is None:
+        return BandReader(
+            root / str(spec.raster), spec.band, grid=grid, prefer=task.name, nodata=spec.nodata
+        )
+    features = read_features(
+        root / spec.vector, grid=grid, field=spec.field, layer=spec.layer, buffer=spec.buffer
+    )
+    coded = task.kind is Kind.CATEGORICAL
+    features = as_codes(features, spec.classes) if coded else as_numbers(features)
+    return VectorBand(features, grid=grid, rule=spec.rule, min_coverage=spec.min_coverage)
+
+
+def _check_spec(task: Task, spec: LabelSpec) -> None:
     """Refuse settings of the other kind of task."""
     if task.kind is Kind.CATEGORICAL:
         for name, given in (("scale", spec.scale is not None), ("clip", spec.clip)):
@@ -160,6 +173,8 @@ def _check_spec(task: Task, spec: RasterLabels) -> None:
                     f"labels of {task.name!r}: {name} is for continuous tasks; leave it out"
                 )
         return
+    if spec.classes is not None:
+        raise UsageError(f"labels of {task.name!r}: classes is for categorical tasks; leave it out")
     if spec.ignore != ():
         raise UsageError(
             f"labels of {task.name!r}: ignore is for categorical tasks; use nodata for one value"
@@ -168,7 +183,7 @@ def _check_spec(task: Task, spec: RasterLabels) -> None:
         raise UsageError(f"labels of {task.name!r}: clip needs the task's range; state it")
 
 
-def _check_nodata(task: Task, reader: BandReader) -> None:
+def _check_nodata(task: Task, reader: BandReader | VectorBand) -> None:
     if reader.nodata is not None and reader.nodata in task.codes.tolist():
         raise InputError(
             f"{reader.path} declares {reader.nodata:g} as nodata, which is a class of"
@@ -176,12 +191,12 @@ def _check_nodata(task: Task, reader: BandReader) -> None:
         )
 
 
-def read_stands(spec: StandRaster, *, grid: Grid, root: Path) -> NDArray[np.int32]:
+def read_stands(spec: StandSpec, *, grid: Grid, root: Path) -> NDArray[np.int32]:
     """Read stand ids.
 
     Parameters
     ----------
-    spec : StandRaster
+    spec : StandSpec
         File and band.
     grid : Grid
         The scene's grid.
@@ -202,7 +217,7 @@ def read_stands(spec: StandRaster, *, grid: Grid, root: Path) -> NDArray[np.int3
     """
     stands = np.zeros((grid.height, grid.width), np.int32)
     excluded = [] if spec.exclude is None else read_ids(root / spec.exclude)
-    reader = BandReader(root / spec.raster, spec.band, grid=grid)
+    reader = _open_stands(spec, grid=grid, root=root)
     try:
         for window in reader.strips():
             values, valid = reader.read(window)
@@ -217,6 +232,15 @@ def read_stands(spec: StandRaster, *, grid: Grid, root: Path) -> NDArray[np.int3
     finally:
         reader.close()
     return stands
+
+
+def _open_stands(spec: StandSpec, *, grid: Grid, root: Path) -> BandReader | VectorBand:
+    if spec.vector is None:
+        return BandReader(root / str(spec.raster), spec.band, grid=grid)
+    features = read_features(
+        root / spec.vector, grid=grid, field=spec.field, layer=spec.layer, buffer=spec.buffer
+    )
+    return VectorBand(as_ids(features), grid=grid, rule=spec.rule, min_coverage=spec.min_coverage)
 
 
 def read_ids(path: Path) -> list[int]:

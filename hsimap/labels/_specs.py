@@ -38,10 +38,43 @@ BandName = Annotated[int | str, AfterValidator(_at_least_one)]
 Codes = int | Annotated[tuple[int, ...], Field(strict=False)]
 
 
-class RasterLabels(Settings):
-    """Labels of one task from a band of a raster on the scene's grid."""
+class VectorSource(Settings):
+    """Fields that say how vector features lie on a scene's grid."""
 
-    raster: str
+    vector: str | None = None
+    """GeoPackage, Shapefile or GeoJSON of polygons or points, in any CRS."""
+    layer: str | None = None
+    """Layer of that file, needed where it has several."""
+    field: str | None = None
+    """Attribute of the features whose value is taken."""
+    buffer: float = 0.0
+    """By how much features are grown, or shrunk if negative, in units of the scene's CRS."""
+    rule: Literal["majority", "centre", "all_touched"] = "majority"
+    """When a pixel takes a polygon's value: majority = the value that covers most of it, by exact
+    area; centre = the value at its centre; all_touched = that of the last one that touches it."""
+    min_coverage: float = Field(default=0.5, ge=0, le=1)
+    """Rule majority: least share of a pixel that its value must cover."""
+
+    def check_source(self, raster: str | None) -> None:
+        """Refuse both or neither of raster and vector, and vector fields with a raster.
+
+        Raises
+        ------
+        ValueError
+            For pydantic to report.
+        """
+        if (raster is None) == (self.vector is None):
+            raise ValueError("give exactly one of raster and vector")
+        fields = {name: f for name, f in VectorSource.model_fields.items() if name != "vector"}
+        given = [name for name, field in fields.items() if getattr(self, name) != field.default]
+        if raster is not None and given:
+            raise ValueError(f"{' and '.join(given)} belong to vector, not to raster")
+
+
+class LabelSpec(VectorSource):
+    """Labels of one task: a band of a raster on the scene's grid, or a field of vector features."""
+
+    raster: str | None = None
     """GeoTIFF or ENVI file on the scene's grid."""
     band: BandName | None = None
     """Description of the band, or its number from 1. null: the band whose description is the
@@ -57,17 +90,36 @@ class RasterLabels(Settings):
     clip: bool = False
     """Continuous tasks: set labels beyond the task's range to its nearest end. The default keeps
     them as they are."""
+    classes: dict[str, int] | None = None
+    """Of vector: code of each text in the field, 0 = no label. null: the field holds codes."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.check_source(self.raster)
+        if self.vector is not None:
+            if self.field is None:
+                raise ValueError("vector labels need field: the attribute that holds the label")
+            if self.band is not None or self.nodata is not None:
+                raise ValueError("band and nodata belong to raster, not to vector")
+        elif self.classes is not None:
+            raise ValueError("classes belong to vector, not to raster")
+        return self
 
 
-class StandRaster(Settings):
-    """Stand ids from a raster on the scene's grid."""
+class StandSpec(VectorSource):
+    """Stand ids from a raster on the scene's grid, or from polygons."""
 
-    raster: str
+    raster: str | None = None
     """GeoTIFF or ENVI file on the scene's grid; whole numbers, 0 = no stand."""
     band: BandName | None = None
     """Description of the band, or its number from 1. null: the only band."""
     exclude: str | None = None
     """Text file of ids that count as no stand: one a line, lines that are no number are skipped."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.check_source(self.raster)
+        return self
 
 
 class BlockSplit(Settings):

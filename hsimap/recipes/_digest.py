@@ -29,8 +29,8 @@ _FIRST: Final[dict[str, frozenset[str]]] = {
         "TrainingSettings": "patch batch epochs samples_per_epoch learning_rate weight_decay betas"
         " warmup_epochs schedule average clip_norm balancing task_weights class_weights losses"
         " augment seed patience validate_every precision",
-        "RasterLabels": "raster band nodata scale",
-        "StandRaster": "raster band",
+        "LabelSpec": "raster band nodata scale",
+        "StandSpec": "raster band",
         "SplitSpec": "raster band train validation test blocks stands block context",
         "BlockSplit": "size buffer shares seed",
         "StandSplit": "shares seed",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hsimap.config import apply_overrides, validate
 from hsimap.errors import HsimapError, UsageError
-from hsimap.labels import RasterLabels, SplitSpec, StandRaster
+from hsimap.labels import LabelSpec, SplitSpec, StandSpec
 from hsimap.recipes._extends import load_resolved
 from hsimap.recipes._samples import CLASSES, SCENE, SPLIT, STANDS, VARIABLES, sample_folder
 from hsimap.recipes._schema import Recipe, SceneSpec
@@ -34,9 +34,9 @@ class SceneFiles:
     root: Path
     """The folder that the relative paths in labels, stands and split start from."""
     image: Path
-    labels: Mapping[str, RasterLabels]
+    labels: Mapping[str, LabelSpec]
     """By task; a task without labels here is not named."""
-    stands: StandRaster | None
+    stands: StandSpec | None
     split: SplitSpec
 
 
@@ -149,7 +149,7 @@ def _sample_files(scene: SceneSpec, sample: SampleSpec, recipe: Recipe) -> Itera
 def _generated(scene: SceneSpec, folder: Path, recipe: Recipe, *, name: str) -> SceneFiles:
     """Take labels, stands and split of the generated files where the recipe names none."""
     labels = {
-        task.name: RasterLabels(
+        task.name: LabelSpec(
             raster=str(folder / (CLASSES if task.kind is Kind.CATEGORICAL else VARIABLES)),
             band=task.name,
         )
@@ -160,7 +160,7 @@ def _generated(scene: SceneSpec, folder: Path, recipe: Recipe, *, name: str) -> 
         root=recipe.root,
         image=folder / SCENE,
         labels=labels | scene.labels,
-        stands=scene.stands or StandRaster(raster=str(folder / STANDS)),
+        stands=scene.stands or StandSpec(raster=str(folder / STANDS)),
         split=scene.split or SplitSpec(raster=str(folder / SPLIT)),
     )
 
@@ -182,6 +182,8 @@ def _named_files(recipe: Recipe) -> Iterator[str]:
         rasters = [*scene.labels.values(), scene.stands, scene.split]
         yield from [scene.image] if scene.image else []
         yield from (spec.raster for spec in rasters if spec and spec.raster)
+        features = [*scene.labels.values(), scene.stands]
+        yield from (spec.vector for spec in features if spec and spec.vector)
         if scene.stands and scene.stands.exclude:
             yield scene.stands.exclude
         if scene.split and scene.split.stands and scene.split.stands.table:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from hsimap.config import Settings, unknown_key
-from hsimap.labels import RasterLabels, SplitSpec, StandRaster
+from hsimap.labels import LabelSpec, SplitSpec, StandSpec
 from hsimap.recipes._bands import BandSelection
 from hsimap.recipes._digest import recipe_digest
 from hsimap.recipes._training import TrainingSettings
@@ -41,11 +41,13 @@ class SceneSpec(Settings):
     else from --data, else from $HSIMAP_DATA, else from the recipe's folder."""
     sample: SampleSpec | None = None
     """A synthetic scene instead of an image; its labels, stands and split are known."""
-    labels: dict[str, RasterLabels] = Field(default_factory=dict)
-    """Labels by task: {raster, band, nodata, scale, ignore, clip}. A scene may lack tasks, a pixel
+    labels: dict[str, LabelSpec] = Field(default_factory=dict)
+    """Labels by task: {raster, band, nodata, scale, ignore, clip}, or of polygons and points
+    {vector, layer, field, classes, buffer, rule, min_coverage}. A scene may lack tasks, a pixel
     any label."""
-    stands: StandRaster | None = None
-    """Stand ids: {raster, band, exclude}; for metrics per stand and splits by stand."""
+    stands: StandSpec | None = None
+    """Stand ids: {raster, band, exclude} or {vector, field}; for metrics per stand and splits by
+    stand."""
     split: SplitSpec | None = None
     """Folds: {raster, band, train, validation, test}, {blocks: {size, buffer, shares, seed}} or
     {stands: {shares, seed}} or {stands: {table: ...}}; each with context: share or mask."""

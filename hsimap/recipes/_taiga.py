@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hsimap.labels import RasterLabels
+    from hsimap.labels import LabelSpec
     from hsimap.recipes._files import SceneFiles
     from hsimap.tasks import Task
 
@@ -81,7 +81,7 @@ def check_descriptions(tasks: tuple[Task, ...], files: SceneFiles) -> tuple[str,
     notes = []
     for task in tasks:
         spec = files.labels.get(task.name)
-        if spec is None or not isinstance(spec.band, int):
+        if spec is None or spec.raster is None or not isinstance(spec.band, int):
             continue
         bands = band_descriptions(files.root / spec.raster)
         if bands:
@@ -89,7 +89,7 @@ def check_descriptions(tasks: tuple[Task, ...], files: SceneFiles) -> tuple[str,
     return tuple(notes)
 
 
-def _checked(task: Task, spec: RasterLabels, bands: tuple[dict[str, Any], ...]) -> str:
+def _checked(task: Task, spec: LabelSpec, bands: tuple[dict[str, Any], ...]) -> str:
     number = int(spec.band or 0)
     if number > len(bands):
         raise UsageError(f"{spec.raster} describes {len(bands)} bands and no band {number}")
@@ -103,7 +103,7 @@ def _checked(task: Task, spec: RasterLabels, bands: tuple[dict[str, Any], ...]) 
 
 
 def _contradictions(
-    task: Task, spec: RasterLabels, band: dict[str, Any]
+    task: Task, spec: LabelSpec, band: dict[str, Any]
 ) -> Iterator[tuple[str, object, object]]:
     """Yield (property, what the recipe says, what the header states)."""
     kind = "categorical" if task.kind is Kind.CATEGORICAL else "continuous"

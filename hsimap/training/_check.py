@@ -67,7 +67,7 @@ def _ignored(tasks: Sequence[Task], files: SceneFiles) -> Iterator[str]:
     """Tell how common the codes are that a recipe ignores."""
     for task in tasks:
         spec = files.labels.get(task.name)
-        if spec is None or spec.ignore == ():
+        if spec is None or spec.raster is None or spec.ignore == ():
             continue
         counts = count_codes(files.root / spec.raster, spec.band)
         total = sum(n for code, n in counts.items() if code != 0) or 1

@@ -26,7 +26,7 @@ from hsimap.labels import (
     TEST,
     TRAIN,
     VALIDATION,
-    RasterLabels,
+    LabelSpec,
     open_folds,
     open_labels,
     read_stands,
@@ -91,7 +91,7 @@ def test_the_contract_form_is_read(form):
     assert landcover.classes[0].color == "#b2182b"
     assert impervious.range == (0.0, 1.0)
     scene = recipe.scenes[0]
-    assert scene.labels["impervious_fraction"] == RasterLabels(
+    assert scene.labels["impervious_fraction"] == LabelSpec(
         raster="berlin_hymap_9m/fractions.tif", band="impervious_fraction"
     )
     assert scene.split.codes == {1: TRAIN, 2: VALIDATION, 3: TEST}
@@ -478,15 +478,18 @@ def test_recipes_are_listed_with_a_line_each(tmp_path):
     (tmp_path / "p" / "broken.yaml").write_text("scenes: [\n", encoding="utf-8")
     (tmp_path / "p" / "other.yaml").write_text("a: 1\n", encoding="utf-8")
     listed = list_recipes(tmp_path)
-    names = [path.stem for path, _, _ in listed]
-    assert names == sorted([*REAL, "boreal_campaign", "boreal_demo", "broken", "taiga"])
+    whole = [path.stem for path, _, _ in listed if path.parent == tmp_path / "p"]
+    assert whole == sorted([*REAL, "boreal_campaign", "boreal_demo", "broken", "taiga"])
+    changed = {path.stem for path, _, _ in listed if path.parent != tmp_path / "p"}
+    assert changed == {path.stem for path in PIPELINES.glob("*/*.yaml")}
     for path, name, line in listed:
         assert line
         assert "\n" not in line
         if path.stem == "broken":
             assert line.startswith("cannot be used: ")
         else:
-            assert name == path.stem.replace("_", "-")
+            folder = "" if path.parent == tmp_path / "p" else f"{path.parent.name}-"
+            assert name == folder + path.stem.replace("_", "-")
     assert list_recipes(tmp_path / "none") == []
 
 
@@ -570,7 +573,7 @@ def test_sample_scenes_take_the_generated_files(cache, generator):
     assert files.image == folder / "scene.tif"
     assert files.name == "sample_64_5"
     assert set(files.labels) == set(recipe.tasks)
-    assert files.labels["soil_class"] == RasterLabels(
+    assert files.labels["soil_class"] == LabelSpec(
         raster=str(folder / "classes.tif"), band="soil_class"
     )
     assert files.labels["mean_dbh"].raster == str(folder / "variables.tif")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hsimap.errors import InputError, UsageError
 from hsimap.geometry import Grid, Window
-from hsimap.labels import RasterLabels, StandRaster, count_codes, open_labels, read_stands
+from hsimap.labels import LabelSpec, StandSpec, count_codes, open_labels, read_stands
 from hsimap.tasks import task_from_mapping
 
 CRS = rasterio.crs.CRS.from_epsg(32633)
@@ -35,9 +35,7 @@ def heights(grid, seed=3, dtype=np.float32):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
 def test_codes_become_channels_in_the_order_of_the_classes(grid, write, tmp_path, dtype):
     stored = codes(grid, dtype=dtype)
-    labels = open_labels(
-        COVER, RasterLabels(raster=write("a.tif", stored)), grid=grid, root=tmp_path
-    )
+    labels = open_labels(COVER, LabelSpec(raster=write("a.tif", stored)), grid=grid, root=tmp_path)
     found = labels.read(WHOLE)
     assert found.dtype == np.int64
     assert np.array_equal(found, np.select([stored == 4, stored == 2], [0, 1], -1))
@@ -48,7 +46,7 @@ def test_values_are_float32_and_nan_is_no_label(grid, write, tmp_path):
     stored = heights(grid)
     stored[3, 4], stored[5, 6], stored[7, 8] = np.nan, np.inf, -9999
     name = write("a.tif", stored, nodata=-9999)
-    found = open_labels(HEIGHT, RasterLabels(raster=name), grid=grid, root=tmp_path).read(WHOLE)
+    found = open_labels(HEIGHT, LabelSpec(raster=name), grid=grid, root=tmp_path).read(WHOLE)
     assert found.dtype == np.float32
     gone = np.zeros(stored.shape, bool)
     gone[3, 4] = gone[5, 6] = gone[7, 8] = True
@@ -70,7 +68,7 @@ def test_a_window_may_pass_the_edge(tmp_path_factory, row, col, height, width):
             file.write(values, 1)
     grid = Grid(height=23, width=17, transform=transform, crs=None)
     task = task_from_mapping("n", {"kind": "continuous"})
-    labels = open_labels(task, RasterLabels(raster="a.tif"), grid=grid, root=folder)
+    labels = open_labels(task, LabelSpec(raster="a.tif"), grid=grid, root=folder)
     found = labels.read(Window(row=row, col=col, height=height, width=width))
     labels.close()
     padded = np.pad(values, 80, constant_values=np.nan)
@@ -85,7 +83,7 @@ def test_a_window_may_pass_the_edge(tmp_path_factory, row, col, height, width):
 def test_scale_of_the_recipe_replaces_that_of_the_file(grid, write, tmp_path, spec, expected):
     stored = np.full((23, 17), 1, np.int16)
     name = write("a.tif", stored, scales=[0.01], offsets=[0.5])
-    labels = open_labels(HEIGHT, RasterLabels(raster=name, **spec), grid=grid, root=tmp_path)
+    labels = open_labels(HEIGHT, LabelSpec(raster=name, **spec), grid=grid, root=tmp_path)
     assert labels.read(WHOLE) == pytest.approx(expected)
 
 
@@ -93,8 +91,8 @@ def test_nodata_of_the_recipe_replaces_that_of_the_file(grid, write, tmp_path):
     stored = codes(grid, (2, 4, 9))
     name = write("a.tif", stored, nodata=2)
     with pytest.raises(InputError, match="declares 2 as nodata, which is a class of 'cover'"):
-        open_labels(COVER, RasterLabels(raster=name), grid=grid, root=tmp_path)
-    labels = open_labels(COVER, RasterLabels(raster=name, nodata=9), grid=grid, root=tmp_path)
+        open_labels(COVER, LabelSpec(raster=name), grid=grid, root=tmp_path)
+    labels = open_labels(COVER, LabelSpec(raster=name, nodata=9), grid=grid, root=tmp_path)
     assert np.array_equal(labels.read(WHOLE), np.select([stored == 4, stored == 2], [0, 1], -1))
 
 
@@ -104,7 +102,7 @@ def test_extreme_nodata_of_float32_is_no_label(grid, write, tmp_path, extreme):
         stored = np.full((23, 17), extreme, np.float32)
     stored[0, 0] = 1
     name = write("a.tif", stored, nodata=extreme if extreme > -1e300 else None)
-    spec = RasterLabels(raster=name, nodata=extreme)
+    spec = LabelSpec(raster=name, nodata=extreme)
     found = open_labels(HEIGHT, spec, grid=grid, root=tmp_path).read(WHOLE)
     assert np.isfinite(found).sum() == 1
 
@@ -113,10 +111,10 @@ def test_a_mask_marks_what_is_no_label(grid, write, tmp_path):
     mask = np.random.default_rng(0).random((23, 17)) < 0.5
     name = write("a.tif", codes(grid, (2, 4, 77)) * mask + ~mask * np.uint8(77), mask=mask)
     with pytest.raises(InputError, match="77"):  # some masked-in pixels hold the undeclared code
-        open_labels(COVER, RasterLabels(raster=name), grid=grid, root=tmp_path)
+        open_labels(COVER, LabelSpec(raster=name), grid=grid, root=tmp_path)
     stored = np.where(mask, codes(grid, (2, 4)), 77).astype(np.uint8)
     name = write("b.tif", stored, mask=mask)
-    found = open_labels(COVER, RasterLabels(raster=name), grid=grid, root=tmp_path).read(WHOLE)
+    found = open_labels(COVER, LabelSpec(raster=name), grid=grid, root=tmp_path).read(WHOLE)
     assert np.array_equal(found >= 0, mask)
 
 
@@ -124,7 +122,7 @@ def test_what_is_masked_is_no_label_even_if_0_is_a_class(grid, write, tmp_path):
     task = task_from_mapping("c", {"kind": "categorical", "classes": {0: "water", 1: "land"}})
     stored = codes(grid, (0, 1, 9))
     name = write("a.tif", stored, nodata=9)
-    found = open_labels(task, RasterLabels(raster=name), grid=grid, root=tmp_path).read(WHOLE)
+    found = open_labels(task, LabelSpec(raster=name), grid=grid, root=tmp_path).read(WHOLE)
     assert np.array_equal(found, np.where(stored == 9, -1, stored.astype(int)))
 
 
@@ -135,7 +133,7 @@ def test_an_undeclared_code_anywhere_is_refused(grid, write, tmp_path, place, mo
     stored[place] = 7
     name = write("a.tif", stored)
     with pytest.raises(InputError) as caught:
-        open_labels(COVER, RasterLabels(raster=name), grid=grid, root=tmp_path)
+        open_labels(COVER, LabelSpec(raster=name), grid=grid, root=tmp_path)
     message = str(caught.value)
     assert caught.value.exit_code == 10
     assert all(word in message for word in [str(tmp_path / name), "[7]", "'cover'", "[4, 2]"])
@@ -146,16 +144,14 @@ def test_a_code_that_is_no_whole_number_is_refused(grid, write, tmp_path):
     stored = codes(grid, dtype=np.float32)
     stored[4, 4] = 2.5
     with pytest.raises(InputError, match=r"2\.5"):
-        open_labels(COVER, RasterLabels(raster=write("a.tif", stored)), grid=grid, root=tmp_path)
+        open_labels(COVER, LabelSpec(raster=write("a.tif", stored)), grid=grid, root=tmp_path)
 
 
 def test_values_outside_the_range_are_kept_and_counted(grid, write, tmp_path, monkeypatch):
     monkeypatch.setattr("hsimap.labels._raster._SCAN_PIXELS", 40)
     stored = heights(grid)
     stored[2, 2], stored[9, 9], stored[10, 10] = 31, -1, np.nan
-    labels = open_labels(
-        HEIGHT, RasterLabels(raster=write("a.tif", stored)), grid=grid, root=tmp_path
-    )
+    labels = open_labels(HEIGHT, LabelSpec(raster=write("a.tif", stored)), grid=grid, root=tmp_path)
     assert labels.read(WHOLE)[2, 2] == 31
     assert len(labels.notes) == 1
     assert "2 of the 390 labels of 'height' in a.tif" in labels.notes[0]
@@ -163,7 +159,7 @@ def test_values_outside_the_range_are_kept_and_counted(grid, write, tmp_path, mo
 
 def test_a_raster_without_labels_is_said(grid, write, tmp_path):
     name = write("a.tif", np.zeros((23, 17), np.uint8))
-    labels = open_labels(COVER, RasterLabels(raster=name), grid=grid, root=tmp_path)
+    labels = open_labels(COVER, LabelSpec(raster=name), grid=grid, root=tmp_path)
     assert labels.notes == ("a.tif holds no label of 'cover'",)
 
 
@@ -176,7 +172,7 @@ def test_a_raster_without_labels_is_said(grid, write, tmp_path):
 def test_a_band_is_named_by_description_or_by_number_from_1(grid, write, tmp_path, band, index):
     stored = np.stack([heights(grid, seed) for seed in range(3)])
     name = write("a.tif", stored, names=["other", "height"])
-    labels = open_labels(HEIGHT, RasterLabels(raster=name, band=band), grid=grid, root=tmp_path)
+    labels = open_labels(HEIGHT, LabelSpec(raster=name, band=band), grid=grid, root=tmp_path)
     assert np.array_equal(labels.read(WHOLE), stored[index])
 
 
@@ -192,14 +188,14 @@ def test_a_band_is_named_by_description_or_by_number_from_1(grid, write, tmp_pat
 def test_a_band_that_is_not_there_or_not_clear(grid, write, tmp_path, band, words):
     name = write("a.tif", np.zeros((2, 23, 17), np.float32), names=["a", "a"])
     with pytest.raises(UsageError) as caught:
-        open_labels(HEIGHT, RasterLabels(raster=name, band=band), grid=grid, root=tmp_path)
+        open_labels(HEIGHT, LabelSpec(raster=name, band=band), grid=grid, root=tmp_path)
     assert all(word in str(caught.value) for word in [str(tmp_path / name), *words])
 
 
 @pytest.mark.parametrize("band", [0, -1])
 def test_bands_are_counted_from_1(band):
     with pytest.raises(ValueError, match="counted from 1"):
-        RasterLabels(raster="a.tif", band=band)
+        LabelSpec(raster="a.tif", band=band)
 
 
 # --- the grid ------------------------------------------------------------------------------------
@@ -208,7 +204,7 @@ def test_bands_are_counted_from_1(band):
 def test_another_shape_is_refused(grid, write, tmp_path):
     name = write("a.tif", np.zeros((23, 18), np.uint8))
     with pytest.raises(InputError, match="has 23 x 18 pixels and the scene 23 x 17"):
-        open_labels(COVER, RasterLabels(raster=name), grid=grid, root=tmp_path)
+        open_labels(COVER, LabelSpec(raster=name), grid=grid, root=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +220,7 @@ def test_another_shape_is_refused(grid, write, tmp_path):
 )
 def test_another_transform_is_refused(grid, write, tmp_path, change, fits):
     name = write("a.tif", codes(grid), transform=grid.transform @ change)
-    spec = RasterLabels(raster=name)
+    spec = LabelSpec(raster=name)
     if fits:
         open_labels(COVER, spec, grid=grid, root=tmp_path)
     else:
@@ -234,36 +230,36 @@ def test_another_transform_is_refused(grid, write, tmp_path, change, fits):
 
 def test_a_known_other_crs_is_refused_and_an_absent_one_is_not(grid, write, tmp_path):
     name = write("a.tif", codes(grid), crs="EPSG:3067")
-    spec = RasterLabels(raster=name)
+    spec = LabelSpec(raster=name)
     with pytest.raises(InputError, match=r"EPSG:3067 and the scene EPSG:32633"):
         open_labels(COVER, spec, grid=grid, root=tmp_path)
     assert open_labels(COVER, spec, grid=replace(grid, crs=None), root=tmp_path).notes == ()
-    spec = RasterLabels(raster=write("b.tif", codes(grid), crs=None))
+    spec = LabelSpec(raster=write("b.tif", codes(grid), crs=None))
     assert open_labels(COVER, spec, grid=grid, root=tmp_path).notes == ()
 
 
 def test_one_crs_in_another_dialect_fits(grid, write, tmp_path):
     esri = rasterio.crs.CRS.from_epsg(32633).to_wkt(version="WKT1_ESRI")
     assert esri != grid.crs
-    spec = RasterLabels(raster=write("a.tif", codes(grid)))
+    spec = LabelSpec(raster=write("a.tif", codes(grid)))
     open_labels(COVER, spec, grid=replace(grid, crs=esri), root=tmp_path)
 
 
 def test_the_code_of_a_crs_decides_where_texts_differ(grid, write, tmp_path):
     like = rasterio.crs.CRS.from_proj4("+proj=utm +zone=33 +ellps=WGS84 +units=m")
     assert like != CRS
-    spec = RasterLabels(raster=write("a.tif", codes(grid), crs=like))
+    spec = LabelSpec(raster=write("a.tif", codes(grid), crs=like))
     assert open_labels(COVER, spec, grid=grid, root=tmp_path).notes == ()
 
 
 def test_a_crs_without_a_code_is_taken_as_equal_and_said(grid, write, tmp_path):
     own = rasterio.crs.CRS.from_proj4("+proj=tmerc +lat_0=0 +lon_0=15.5 +x_0=500000 +units=m")
-    spec = RasterLabels(raster=write("a.tif", codes(grid), crs=own))
+    spec = LabelSpec(raster=write("a.tif", codes(grid), crs=own))
     labels = open_labels(COVER, spec, grid=grid, root=tmp_path)
     assert labels.notes == (
         "the CRS of a.tif and of the scene are written differently; taken as equal",
     )
-    spec = RasterLabels(raster=write("b.tif", codes(grid), crs="EPSG:4326"))
+    spec = LabelSpec(raster=write("b.tif", codes(grid), crs="EPSG:4326"))
     with pytest.raises(InputError, match="EPSG:4326"):
         open_labels(COVER, spec, grid=replace(grid, crs=own.to_wkt()), root=tmp_path)
 
@@ -273,12 +269,12 @@ def test_a_crs_without_a_code_is_taken_as_equal_and_said(grid, write, tmp_path):
 
 def test_missing_and_damaged_files(grid, tmp_path):
     with pytest.raises(UsageError, match=r"none\.tif does not exist"):
-        open_labels(COVER, RasterLabels(raster="none.tif"), grid=grid, root=tmp_path)
+        open_labels(COVER, LabelSpec(raster="none.tif"), grid=grid, root=tmp_path)
     with pytest.raises(UsageError, match="not a regular file"):
-        open_labels(COVER, RasterLabels(raster="."), grid=grid, root=tmp_path)
+        open_labels(COVER, LabelSpec(raster="."), grid=grid, root=tmp_path)
     (tmp_path / "bad.tif").write_bytes(b"II*\0 and no more")
     with pytest.raises(InputError, match=r"bad\.tif is no readable"):
-        open_labels(COVER, RasterLabels(raster="bad.tif"), grid=grid, root=tmp_path)
+        open_labels(COVER, LabelSpec(raster="bad.tif"), grid=grid, root=tmp_path)
 
 
 def test_a_disguised_vrt_is_refused(grid, write, tmp_path):
@@ -290,7 +286,7 @@ def test_a_disguised_vrt_is_refused(grid, write, tmp_path):
         encoding="utf-8",
     )
     with pytest.raises(InputError, match="no readable"):
-        open_labels(COVER, RasterLabels(raster="b.tif"), grid=grid, root=tmp_path)
+        open_labels(COVER, LabelSpec(raster="b.tif"), grid=grid, root=tmp_path)
 
 
 def test_a_sidecar_does_not_change_nodata(grid, write, tmp_path):
@@ -301,7 +297,7 @@ def test_a_sidecar_does_not_change_nodata(grid, write, tmp_path):
         "</PAMDataset>",
         encoding="utf-8",
     )
-    labels = open_labels(COVER, RasterLabels(raster=name), grid=grid, root=tmp_path)
+    labels = open_labels(COVER, LabelSpec(raster=name), grid=grid, root=tmp_path)
     assert (labels.read(WHOLE) >= 0).all()
 
 
@@ -309,7 +305,7 @@ def test_envi_labels_and_a_truncated_one(grid, write, tmp_path):
     stored = codes(grid, dtype=np.int32)
     name = write("a.img", stored, driver="ENVI", transform=NORTH_UP, crs=None)
     north_up = replace(grid, transform=NORTH_UP, crs=None)
-    spec = RasterLabels(raster=name)
+    spec = LabelSpec(raster=name)
     found = open_labels(COVER, spec, grid=north_up, root=tmp_path).read(WHOLE)
     assert np.array_equal(found >= 0, stored > 0)
     data = (tmp_path / name).read_bytes()
@@ -319,16 +315,14 @@ def test_envi_labels_and_a_truncated_one(grid, write, tmp_path):
 
 
 def test_a_scale_does_not_fit_a_categorical_task(grid, write, tmp_path):
-    spec = RasterLabels(raster=write("a.tif", codes(grid)), scale=2.0)
+    spec = LabelSpec(raster=write("a.tif", codes(grid)), scale=2.0)
     with pytest.raises(UsageError, match="scale is for continuous tasks"):
         open_labels(COVER, spec, grid=grid, root=tmp_path)
 
 
 def test_threads_read_the_same(grid, write, tmp_path):
     stored = heights(grid)
-    labels = open_labels(
-        HEIGHT, RasterLabels(raster=write("a.tif", stored)), grid=grid, root=tmp_path
-    )
+    labels = open_labels(HEIGHT, LabelSpec(raster=write("a.tif", stored)), grid=grid, root=tmp_path)
     wrong = []
 
     def look(seed):
@@ -352,7 +346,7 @@ def test_threads_read_the_same(grid, write, tmp_path):
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
 def test_stand_ids(grid, write, tmp_path, dtype):
     stored = codes(grid, (0, 1, 65000), dtype)
-    found = read_stands(StandRaster(raster=write("s.tif", stored)), grid=grid, root=tmp_path)
+    found = read_stands(StandSpec(raster=write("s.tif", stored)), grid=grid, root=tmp_path)
     assert found.dtype == np.int32
     assert np.array_equal(found, stored.astype(np.int32))
 
@@ -360,7 +354,7 @@ def test_stand_ids(grid, write, tmp_path, dtype):
 def test_declared_nodata_is_no_stand(grid, write, tmp_path):
     stored = codes(grid, (-1, 3), np.int32)
     name = write("s.tif", stored, nodata=-1)
-    found = read_stands(StandRaster(raster=name), grid=grid, root=tmp_path)
+    found = read_stands(StandSpec(raster=name), grid=grid, root=tmp_path)
     assert np.array_equal(found, np.where(stored == 3, 3, 0))
 
 
@@ -371,7 +365,7 @@ def test_a_stand_id_that_is_none(grid, write, tmp_path, bad, dtype):
     stored = codes(grid, (0, 1), dtype)
     stored[5, 5] = bad
     with pytest.raises(InputError, match="stand id"):
-        read_stands(StandRaster(raster=write("s.tif", stored)), grid=grid, root=tmp_path)
+        read_stands(StandSpec(raster=write("s.tif", stored)), grid=grid, root=tmp_path)
 
 
 # --- what a spec leaves out or clips --------------------------------------------------------------
@@ -381,10 +375,10 @@ def test_ignored_codes_are_no_label(grid, write, tmp_path):
     stored = codes(grid, (0, 2, 4, 6, 7))
     name = write("a.tif", stored)
     with pytest.raises(InputError, match=r"\[6, 7\]"):
-        open_labels(COVER, RasterLabels(raster=name), grid=grid, root=tmp_path)
+        open_labels(COVER, LabelSpec(raster=name), grid=grid, root=tmp_path)
     with pytest.raises(InputError, match=r"\[7\]"):
-        open_labels(COVER, RasterLabels(raster=name, ignore=6), grid=grid, root=tmp_path)
-    spec = RasterLabels(raster=name, ignore=(6, 7))
+        open_labels(COVER, LabelSpec(raster=name, ignore=6), grid=grid, root=tmp_path)
+    spec = LabelSpec(raster=name, ignore=(6, 7))
     found = open_labels(COVER, spec, grid=grid, root=tmp_path).read(WHOLE)
     assert np.array_equal(found, np.select([stored == 4, stored == 2], [0, 1], -1))
 
@@ -393,7 +387,7 @@ def test_values_are_clipped_to_the_range_where_asked(grid, write, tmp_path):
     stored = (100 * heights(grid)).astype(np.int32) - 500
     stored[0, 0], stored[1, 1] = 3001, 0
     name = write("a.tif", stored)
-    spec = RasterLabels(raster=name, scale=0.01, nodata=0, clip=True)
+    spec = LabelSpec(raster=name, scale=0.01, nodata=0, clip=True)
     labels = open_labels(HEIGHT, spec, grid=grid, root=tmp_path)
     found = labels.read(WHOLE)
     wanted = np.where(stored == 0, np.nan, (stored / 100).clip(0, 30))
@@ -413,12 +407,12 @@ def test_values_are_clipped_to_the_range_where_asked(grid, write, tmp_path):
 def test_settings_of_the_other_kind_of_task_are_refused(grid, write, tmp_path, task, spec, word):
     name = write("a.tif", codes(grid))
     with pytest.raises(UsageError, match=word):
-        open_labels(task, RasterLabels(raster=name, **spec), grid=grid, root=tmp_path)
+        open_labels(task, LabelSpec(raster=name, **spec), grid=grid, root=tmp_path)
 
 
 def test_a_clip_needs_a_range(grid, write, tmp_path):
     task = task_from_mapping("height", {"kind": "continuous"})
-    spec = RasterLabels(raster=write("a.tif", heights(grid)), clip=True)
+    spec = LabelSpec(raster=write("a.tif", heights(grid)), clip=True)
     with pytest.raises(UsageError, match="clip needs the task's range"):
         open_labels(task, spec, grid=grid, root=tmp_path)
 
@@ -426,7 +420,7 @@ def test_a_clip_needs_a_range(grid, write, tmp_path):
 def test_excluded_stands_are_none(grid, write, tmp_path):
     stored = codes(grid, (0, 1, 24127621, 65000), np.int32)
     (tmp_path / "bad.csv").write_text("standid\n24127621\n\n77\n")
-    spec = StandRaster(raster=write("s.tif", stored), exclude="bad.csv")
+    spec = StandSpec(raster=write("s.tif", stored), exclude="bad.csv")
     found = read_stands(spec, grid=grid, root=tmp_path)
     assert np.array_equal(found, np.where(stored == 24127621, 0, stored))
 
@@ -435,7 +429,7 @@ def test_excluded_stands_are_none(grid, write, tmp_path):
 def test_a_list_of_stands_must_hold_ids(grid, write, tmp_path, text, word):
     if text is not None:
         (tmp_path / "bad.csv").write_text(text)
-    spec = StandRaster(raster=write("s.tif", codes(grid, (0, 1), np.int32)), exclude="bad.csv")
+    spec = StandSpec(raster=write("s.tif", codes(grid, (0, 1), np.int32)), exclude="bad.csv")
     with pytest.raises(UsageError, match=word):
         read_stands(spec, grid=grid, root=tmp_path)
 
