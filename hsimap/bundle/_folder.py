@@ -45,11 +45,7 @@ ONNX: Final = "network.onnx"
 INT8: Final = "network.int8.onnx"
 _NETWORKS: Final = (WEIGHTS, ONNX)
 _PAYLOADS: Final = (*_NETWORKS, INT8)
-_NOT_ON_CARD: Final = {
-    "activation_bytes_per_px",
-    "stored_activation_bytes_per_px",
-    "acceptance",
-}
+_NOT_ON_CARD: Final = {"activation_bytes_per_px", "stored_activation_bytes_per_px", "acceptance"}
 _CHUNK: Final = 1 << 20
 _FLAGS: Final = (
     os.O_RDONLY

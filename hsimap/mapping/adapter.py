@@ -223,6 +223,7 @@ class RecyclingSource:
         self._rooms: list[NDArray[np.generic]] = [np.empty(0)] * n
         self._last: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
         self._image = np.empty(0, dtype=np.float32)
+        self._tile: NDArray[np.generic] = np.empty(0, dtype=np.float32)
 
     def read(
         self, window: Window, *, shared: int = 0
@@ -252,11 +253,18 @@ class RecyclingSource:
         Fresh memory of that size costs more than a conversion.
         """
         if self._adapter.is_stored:
-            return np.ascontiguousarray(values)
+            return values if values.flags.c_contiguous else self._cut_out(values)
         shape = (self._adapter.network_bands, *values.shape[1:])
         if self._image.shape != shape:
             self._image = np.empty(shape, dtype=np.float32)
         return self._adapter.to_network(values, self._image)
+
+    def _cut_out(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Copy a tile out of a wider piece."""
+        if self._tile.shape != values.shape:
+            self._tile = np.empty(values.shape, values.dtype)
+        np.copyto(self._tile, values)
+        return self._tile
 
 
 def _clear(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:

@@ -179,7 +179,6 @@ class _Job:
             self.stores.append((product, store))
         self.wanted = [k for k in range(tiles.n_rows) if not self._is_sound(k)]
         self._missing = set(self.wanted)
-        self._first = min(self.wanted, default=tiles.n_rows)
 
     def _rows(self, strip: int, stride: int) -> tuple[int, int]:
         """Return the first row and the number of rows of a strip in an output of this stride."""
@@ -219,23 +218,35 @@ class _Job:
             at_once=self._at_once,
         )
         self._clock.start(self.wanted, len(rows_needed(self._tiles, self.wanted)))
+        # While a strip is made durable, no more than a tile row is computed.
+        behind = max(self._tiles.n_cols - WRITE_BEHIND, 1)
         strips = drain(self._write, engine.squares(self.wanted), depth=WRITE_BEHIND)
         with closing(strips):  # type: ignore[type-var]  # drain is a generator
-            for _ in drain(self._encode, strips, depth=2 * self._tiles.n_cols):
+            for _ in drain(self._settle, strips, depth=behind):
                 pass
         crash_point("strips-complete")
 
-    def _write(self, square: Square) -> int:
-        """Store one square, and journal its strip where it is the last one; return the strip."""
+    def _write(self, square: Square) -> int | None:
+        """Store one square; return its strip where that is whole now."""
         tile = square.tile
         for product, store in self.stores:
             stride, name = product.output.stride, product.output.name
             valid = coarsen_valid(square.valid, stride)
             values = encode(product.layer, values_of(product, square.values[name]), valid)
             store.write(tile.footprint.row // stride, tile.footprint.col // stride, values)
-        if tile.col == self._tiles.n_cols - 1:
-            self._finish(tile.row)
-        return tile.row
+        return tile.row if tile.col == self._tiles.n_cols - 1 else None
+
+    def _settle(self, strip: int | None) -> None:
+        """Make a whole strip durable, journal it, and make tiles of the rows that are final.
+
+        What the last strip leaves is done at the end, several maps at a time.
+        """
+        if strip is None:
+            return
+        self._finish(strip)
+        first = min(self._missing, default=strip)
+        for product, store in self.stores:
+            store.cog.advance(first * self._tiles.kept // product.output.stride)
 
     def _finish(self, strip: int) -> None:
         """Make a strip durable and journal it with the CRC-32 of what the file now holds."""
@@ -251,15 +262,6 @@ class _Job:
         crash_point("strip-journalled")
         self._clock.finished(strip)
         self._missing.discard(strip)
-        self._first = min(self._missing, default=strip)
-
-    def _encode(self, _: int) -> None:
-        """Make tiles of the rows above the first strip that is missing.
-
-        What the last strip leaves is done at the end, several maps at a time.
-        """
-        for product, store in self.stores:
-            store.cog.advance(self._first * self._tiles.kept // product.output.stride)
 
     def close(self) -> None:
         """Give the files back."""

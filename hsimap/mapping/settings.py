@@ -153,18 +153,15 @@ def plan_map(
     """
     _refuse_patches(manifest)
     bounded_tasks(manifest, settings.intervals)
-
-    def memory(tiles: TilePlan, at_once: int) -> int:
-        return estimate_memory(
-            tiles, manifest, settings, itemsize=itemsize, at_once=at_once, as_stored=as_stored
-        )
-
     pixel = manifest.input.n_bands * itemsize + 1
 
     def needed(tiles: TilePlan, at_once: int, block: int) -> int:
         kept = _kept_bytes(tiles, block, at_once, pixel=pixel)
         more = cache_bytes(settings.memory, block_rows=block > 0) - cache_bytes(settings.memory)
-        return memory(tiles, at_once) + kept + int(more * _SLACK)
+        plain = estimate_memory(
+            tiles, manifest, settings, itemsize=itemsize, at_once=at_once, as_stored=as_stored
+        )
+        return plain + kept + int(more * _SLACK)
 
     def lay(at_once: int, block: int) -> TilePlan:
         return plan_tiles(
@@ -175,14 +172,12 @@ def plan_map(
         )
 
     tiles = lay(1, 0)
-    if memory(tiles, 1) > settings.memory:
-        raise _too_little(tiles, memory(tiles, 1), settings)
+    if needed(tiles, 1, 0) > settings.memory:
+        raise _too_little(tiles, needed(tiles, 1, 0), settings)
     dearest = tiles.ratio * _PRICE_OF_ROOM
     roomy = ((lay(*room), room) for room in _ROOMS)
-    tiles = next(
-        (t for t, room in roomy if needed(t, *room) <= settings.memory and t.ratio <= dearest),
-        tiles,
-    )
+    fit = (t for t, room in roomy if needed(t, *room) <= settings.memory and t.ratio <= dearest)
+    tiles = next(fit, tiles)
     block = _block_to_keep(storage)
     block = block if needed(tiles, 1, block) <= settings.memory else 0
     wider = range(tiles.n_cols, 1, -1)
