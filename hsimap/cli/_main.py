@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from hsimap._version import __version__
-from hsimap.cli import _config, _export, _import, _inspect, _predict, _sample, _train, _verify
+from hsimap.cli import (
+    _config,
+    _export,
+    _import,
+    _inspect,
+    _predict,
+    _project,
+    _sample,
+    _style,
+    _train,
+    _verify,
+)
 from hsimap.cli._failures import AGAIN, BUG, INTERRUPTED, Terminated, failure_of
 
 if TYPE_CHECKING:
@@ -38,6 +49,8 @@ VERBS: Final = {
     "predict": _predict,
     "inspect": _inspect,
     "verify": _verify,
+    "project": _project,
+    "style": _style,
     "import": _import,
     "export": _export,
     "sample": _sample,

@@ -19,6 +19,8 @@ from hsimap.products._manifest import (
 )
 from hsimap.products._preview import write_preview
 from hsimap.products._project import PROJECT, write_project
+from hsimap.products._restyle import names_and_colors, restyle, task_name, task_of_raster
+from hsimap.products._styles import RAMPS
 from hsimap.products._write import read_coarse, write_layer
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "MANIFEST",
     "PROJECT",
     "QA",
+    "RAMPS",
     "RUN_FOLDER",
     "CogWriter",
     "Layer",
@@ -38,10 +41,14 @@ __all__ = [
     "is_map_folder",
     "is_unfinished",
     "layers_of",
+    "names_and_colors",
     "open_maps",
     "read_coarse",
     "read_manifest",
+    "restyle",
     "sync_path",
+    "task_name",
+    "task_of_raster",
     "verify_folder",
     "write_footprints",
     "write_layer",

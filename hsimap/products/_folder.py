@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import rasterio
@@ -107,13 +107,14 @@ class MapReader:
         if self.layer.kind == "values":
             known: NDArray[np.bool_] = ~np.isnan(values)
             return known
-        return values != self.layer.nodata
+        here: NDArray[np.bool_] = np.not_equal(values, self.layer.nodata)
+        return here
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> MapReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -96,8 +96,10 @@ def raster_name(layer: Layer) -> str:
 def outline_layer(
     name: str, source: str, *, crs: str | None, bounds: Bounds, field: str | None = None
 ) -> ProjectLayer:
-    """Return the entry of polygons that are drawn as lines, and labelled by a field if there is one."""
-    element = ET.Element("maplayer", _common("vector") | {"geometry": "Polygon"})
+    """Return the entry of polygons that are drawn as lines, with a field as label if given."""
+    element = ET.Element(
+        "maplayer", _common("vector") | {"geometry": "Polygon", "labelsEnabled": "1"}
+    )
     entry = ProjectLayer(name=name, source=source, provider="ogr", element=element, shown=True)
     _place(element, entry, crs, bounds)
     element.find("provider").set("encoding", "UTF-8")  # type: ignore[union-attr]
@@ -111,7 +113,9 @@ def polygon_style(field: str | None) -> list[ET.Element]:
     renderer = ET.Element("renderer-v2", type="singleSymbol", symbollevels="0", forceraster="0")
     symbols = ET.SubElement(renderer, "symbols")
     symbol = ET.SubElement(symbols, "symbol", type="fill", name="0", alpha="1", clip_to_extent="1")
-    options(ET.SubElement(symbol, "layer", attrib={"class": "SimpleLine", "enabled": "1"}), _OUTLINE)
+    options(
+        ET.SubElement(symbol, "layer", attrib={"class": "SimpleLine", "enabled": "1"}), _OUTLINE
+    )
     parts = [renderer]
     if field is not None:
         labels = ET.Element("labeling", type="simple")

@@ -167,6 +167,13 @@ def write_aux(layer: Layer) -> bytes:
     ET.SubElement(band, "Description").text = layer.bands[0]
     legend = legend_of(layer)
     names = {code: name for code, name, _ in legend}
+    colors = {code: color for code, _, color in legend}
+    ET.SubElement(band, "ColorInterp").text = "Palette"
+    entries = ET.SubElement(band, "ColorTable")
+    for code in range(max(names) + 1):
+        shade = colors.get(code, "#000000")
+        parts = {f"c{k + 1}": str(int(shade[2 * k + 1 : 2 * k + 3], 16)) for k in range(3)}
+        ET.SubElement(entries, "Entry", parts | {"c4": "255" if code in colors else "0"})
     categories = ET.SubElement(band, "CategoryNames")
     for code in range(max(names) + 1):
         ET.SubElement(categories, "Category").text = names.get(code, "")

@@ -14,8 +14,8 @@ from affine import Affine
 
 from hsimap.geometry import Grid
 from hsimap.products import (
-    MapFolder,
     Layer,
+    MapFolder,
     flag_layer,
     write_layer,
     write_project,
