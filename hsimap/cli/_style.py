@@ -77,7 +77,7 @@ def _given_task(
     from hsimap.tasks import task_from_mapping
 
     if classes is not None:
-        mapping = names_and_colors({**load_yaml(classes)})
+        mapping = names_and_colors(load_yaml(classes))
         return task_from_mapping(task_name(path), mapping), classes.name
     if model is None:
         return None

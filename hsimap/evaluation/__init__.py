@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hsimap.evaluation._results import append_result
 from hsimap.evaluation._scores import class_counts, class_scores, value_scores, value_sums
+from hsimap.evaluation._stands import stand_statistics
 from hsimap.evaluation._tasks import (
     TaskScores,
     block_bootstrap,
@@ -21,6 +22,7 @@ __all__ = [
     "score_stands",
     "score_task",
     "square_blocks",
+    "stand_statistics",
     "value_scores",
     "value_sums",
 ]

@@ -85,8 +85,7 @@ def write_vectors(
         If it cannot be written.
     """
     path.unlink(missing_ok=True)
-    whole = shapely.multipolygons  # every feature of a layer has one type
-    geometry = shapely.to_wkb(np.array([whole(shapely.get_parts(s)) for s in shapes]))
+    kind, geometry = _of_one_type(shapes)
     pyogrio.set_gdal_config_options(_CLOCK)
     try:
         with warnings.catch_warnings():
@@ -99,13 +98,23 @@ def write_vectors(
                 layer=layer,
                 driver="GPKG",
                 dataset_options={"VERSION": "1.2"},  # the newest that GDAL 3.6 knows whole
-                geometry_type="MultiPolygon",
+                geometry_type=kind,
                 crs=crs,
             )
     except (pyogrio.errors.DataSourceError, OSError) as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
     finally:
         pyogrio.set_gdal_config_options(dict.fromkeys(_CLOCK))
+
+
+def _of_one_type(shapes: NDArray[Any]) -> tuple[str, NDArray[Any]]:
+    """Return features as WKB, all of one type where they can be, and that type."""
+    sizes = set(shapely.get_dimensions(shapes).tolist())
+    whole = {2: shapely.multipolygons, 0: shapely.multipoints}.get(min(sizes))
+    if len(sizes) > 1 or whole is None:
+        return "Unknown", shapely.to_wkb(shapes)
+    parts = np.array([whole(shapely.get_parts(shape)) for shape in shapes])
+    return "MultiPolygon" if 2 in sizes else "MultiPoint", shapely.to_wkb(parts)  # noqa: PLR2004
 
 
 def outline_of(folder: MapFolder, crs: str | None) -> tuple[Any, float]:

@@ -16,7 +16,8 @@ from hsimap.products._qgis import (
     bounds_of,
     crs_element,
     extent_element,
-    outline_layer,
+    polygon_layer,
+    polygon_style,
     raster_layer,
     raster_name,
     union_of,
@@ -79,12 +80,12 @@ def write_project(
     write_footprints(path.parent / FOOTPRINTS, lines or folders)
     crs = folders[0].layers[0].grid.crs
     box = union_of([bounds_of(layer) for folder in folders for layer in folder.layers])
-    outlines = outline_layer(
+    outlines = polygon_layer(
         "Scene footprints",
         f"./{FOOTPRINTS}|layername=scenes",
         crs=crs,
         bounds=box,
-        field="scene" if len(every) > 1 else None,
+        style=polygon_style("scene" if len(every) > 1 else None),
     )
     tree = ET.Element("layer-tree-group")
     ET.SubElement(tree, "customproperties")

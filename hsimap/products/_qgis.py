@@ -93,17 +93,21 @@ def raster_name(layer: Layer) -> str:
     return layer.label if len(layer.bands) == 1 else f"{layer.label} of {layer.bands[0]}"
 
 
-def outline_layer(
-    name: str, source: str, *, crs: str | None, bounds: Bounds, field: str | None = None
+def polygon_layer(
+    name: str,
+    source: str,
+    *,
+    crs: str | None,
+    bounds: Bounds,
+    style: Sequence[ET.Element],
+    kind: str = "Polygon",
 ) -> ProjectLayer:
-    """Return the entry of polygons that are drawn as lines, with a field as label if given."""
-    element = ET.Element(
-        "maplayer", _common("vector") | {"geometry": "Polygon", "labelsEnabled": "1"}
-    )
+    """Return the entry of features with a style of their own; ``kind`` is Polygon or Point."""
+    element = ET.Element("maplayer", _common("vector") | {"geometry": kind, "labelsEnabled": "1"})
     entry = ProjectLayer(name=name, source=source, provider="ogr", element=element, shown=True)
     _place(element, entry, crs, bounds)
     element.find("provider").set("encoding", "UTF-8")  # type: ignore[union-attr]
-    for part in polygon_style(field):
+    for part in style:
         element.append(part)
     return entry
 
@@ -145,7 +149,7 @@ def crs_element(tag: str, crs: str | None) -> ET.Element:
     parent = ET.Element(tag)
     if crs is None:
         return parent
-    found: Any = rasterio.CRS.from_wkt(crs)
+    found: Any = rasterio.CRS.from_user_input(crs)
     system = ET.SubElement(parent, "spatialrefsys", nativeFormat="Wkt")
     ET.SubElement(system, "wkt").text = found.to_wkt(version="WKT2_2019")
     try:

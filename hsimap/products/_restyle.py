@@ -267,7 +267,7 @@ def _parse(path: Path) -> ET.Element:
         raise InputError(f"{path} is no sidecar of GDAL's: {error}") from None
 
 
-def names_and_colors(mapping: Mapping[object, object]) -> dict[str, object]:
+def names_and_colors(mapping: Mapping[Any, object]) -> dict[str, object]:
     """Return the task form of ``{code: name}`` or ``{code: {name: …, color: …}}``.
 
     Raises

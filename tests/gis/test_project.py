@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from test_qgis import HEIGHT, PYTHON, TREES, has_qgis
 
 from hsimap.geometry import Grid
 from hsimap.products import (
@@ -20,7 +21,6 @@ from hsimap.products import (
     write_layer,
     write_project,
 )
-from tests.gis.test_qgis import HEIGHT, PYTHON, TREES, has_qgis
 
 SCRIPT = Path(__file__).with_name("qgis_project.py")
 pytestmark = [

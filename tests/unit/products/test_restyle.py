@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from test_products import HEIGHT, TREES, class_map, grid, layer, reader
 
 from hsimap.errors import InputError, UsageError
 from hsimap.geometry import Grid
@@ -24,7 +25,6 @@ from hsimap.products import (
 )
 from hsimap.products._layer import legend_of
 from hsimap.tasks import Kind, Task, task_from_mapping
-from tests.unit.products.test_products import HEIGHT, TREES, class_map, grid, layer, reader
 
 
 def raster(path, values, **extra):
