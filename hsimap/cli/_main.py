@@ -12,6 +12,7 @@ import typer
 from hsimap._version import __version__
 from hsimap.cli import (
     _config,
+    _convert,
     _export,
     _import,
     _inspect,
@@ -53,6 +54,7 @@ VERBS: Final = {
     "project": _project,
     "style": _style,
     "stands": _stands,
+    "convert": _convert,
     "import": _import,
     "export": _export,
     "sample": _sample,

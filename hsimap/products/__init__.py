@@ -23,6 +23,7 @@ from hsimap.products._restyle import names_and_colors, restyle, task_name, task_
 from hsimap.products._stands import write_stands
 from hsimap.products._styles import RAMPS
 from hsimap.products._write import read_coarse, write_layer
+from hsimap.products._zarr import write_zarr
 
 __all__ = [
     "BLOCK",
@@ -57,4 +58,5 @@ __all__ = [
     "write_preview",
     "write_project",
     "write_stands",
+    "write_zarr",
 ]

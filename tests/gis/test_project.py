@@ -20,9 +20,11 @@ from hsimap.products import (
     flag_layer,
     write_layer,
     write_project,
+    write_zarr,
 )
 
 SCRIPT = Path(__file__).with_name("qgis_project.py")
+OPEN = SCRIPT.with_name("qgis_open.py")
 pytestmark = [
     pytest.mark.gis,
     pytest.mark.skipif(not has_qgis(), reason="no QGIS here (apt-get install qgis python3-qgis)"),
@@ -127,6 +129,22 @@ def test_legends_have_names_and_units(campaign):
     assert height["suffix"] == " m"
     assert flags["legend"][1:] == ["no flag", "cloud", "shadow", "cloud + shadow", "edge"]
     assert facts["colors_drawn"] > 3
+
+
+def test_the_virtual_rasters_of_a_zarr_store_look_as_the_maps_do(tmp_path):
+    made = maps(tmp_path / "m", "line", TURNED)
+    out = tmp_path / "z"
+    paths = [path for path in write_zarr(out, made) if path.suffix == ".vrt"]
+    every = [str(made.file(layer)) for layer in made.layers] + [str(path) for path in paths]
+    ran = subprocess.run(
+        [PYTHON, str(OPEN), str(tmp_path), *every], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    facts = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    for cog, vrt in zip(facts[:3], facts[3:], strict=True):
+        for key in ("crs", "renderer", "legend", "bands", "colors_drawn", "ramp_suffix"):
+            assert vrt[key] == cog[key], key
+        np.testing.assert_allclose(vrt["extent"], cog["extent"], atol=1e-6)
 
 
 def test_a_mosaic_stands_above_its_lines(tmp_path):
