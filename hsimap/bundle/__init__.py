@@ -10,6 +10,7 @@ from hsimap.bundle._manifest import (
     InputSpec,
     TileDefaults,
 )
+from hsimap.bundle._stac import model_item
 
 __all__ = [
     "CARD",
@@ -25,4 +26,5 @@ __all__ = [
     "FileEntry",
     "InputSpec",
     "TileDefaults",
+    "model_item",
 ]

@@ -20,6 +20,7 @@ from hsimap.products._manifest import (
 from hsimap.products._preview import write_preview
 from hsimap.products._project import PROJECT, write_project
 from hsimap.products._restyle import names_and_colors, restyle, task_name, task_of_raster
+from hsimap.products._stac import write_catalogue
 from hsimap.products._stands import write_stands
 from hsimap.products._styles import RAMPS
 from hsimap.products._write import read_coarse, write_layer
@@ -52,6 +53,7 @@ __all__ = [
     "task_name",
     "task_of_raster",
     "verify_folder",
+    "write_catalogue",
     "write_footprints",
     "write_layer",
     "write_manifest",
