@@ -20,6 +20,7 @@ from hsimap.products._manifest import (
 from hsimap.products._preview import write_preview
 from hsimap.products._project import PROJECT, write_project
 from hsimap.products._restyle import names_and_colors, restyle, task_name, task_of_raster
+from hsimap.products._sheet import write_sheet
 from hsimap.products._stac import write_catalogue
 from hsimap.products._stands import write_stands
 from hsimap.products._styles import RAMPS
@@ -59,6 +60,7 @@ __all__ = [
     "write_manifest",
     "write_preview",
     "write_project",
+    "write_sheet",
     "write_stands",
     "write_zarr",
 ]
