@@ -63,7 +63,7 @@ def test_pages_of_every_kind_are_written_and_repeat(tmp_path):
     maps = folder_of(
         tmp_path / "m",
         (layer("values", HEIGHT, where), rng.uniform(0, 30, (1, 40, 30)).astype(np.float32)),
-        (layer("probabilities", TREES, where, names), rng.integers(0, 65536, (3, 40, 30), np.uint16)),
+        (layer("probabilities", TREES, where, names), rng.integers(0, 9, (3, 40, 30), np.uint16)),
         (flag_layer(where, ["cloud", "shadow"]), rng.choice(np.uint8([0, 1, 255]), (1, 40, 30))),
         (replace(layer("values", HEIGHT, grid(40, 30, crs=None)), name="bare"),
          np.full((1, 40, 30), np.nan, np.float32)),
