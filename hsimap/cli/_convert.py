@@ -28,7 +28,7 @@ def run(
         typer.Option(help="zarr2: for GDAL, QGIS and xarray; zarr3: GeoZarr, with overviews."),
     ] = Target.ZARR2,
 ) -> None:
-    """Write finished maps as a Zarr store, number by number.
+    """Turn finished maps into Zarr, number by number.
 
     Version 2 comes with a .vrt and a .qml a variable, which QGIS opens.
     """

@@ -31,7 +31,10 @@ def run(
     kind: Annotated[Format, typer.Option("--format", help="What is written.")] = Format.PDF,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw every map on a page of A4 with scale bar, north arrow and legend."""
+    """Draw every map on a page, ready to be printed.
+
+    A4 with coordinates, scale bar, north arrow and legend.
+    """
     from hsimap.errors import OutputExistsError, UsageError
     from hsimap.products import open_maps, write_sheet
 

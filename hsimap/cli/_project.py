@@ -26,9 +26,9 @@ def run(
     title: Annotated[str, typer.Option(help="Default: the name of the file's folder.")] = "",
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a QGIS project of finished maps, and the outlines of their scenes beside it.
+    """Make one QGIS project of several folders of maps.
 
-    Every layer has its style; paths are relative.
+    Every layer has its style; paths are relative. The outlines of the scenes lie beside it.
     """
     from hsimap.errors import OutputExistsError, UsageError
     from hsimap.products import is_map_folder, open_maps, write_project

@@ -33,7 +33,10 @@ def run(
     title: Annotated[str, typer.Option(help="Default: the name of the folder.")] = "",
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a STAC 1.1 collection of maps, an item a folder, with checksums and classes."""
+    """Write a STAC catalogue of finished maps.
+
+    A collection of STAC 1.1, with an item a folder, checksums and classes.
+    """
     from hsimap.errors import OutputExistsError
     from hsimap.products import open_maps, write_catalogue
 

@@ -29,7 +29,7 @@ def run(
     ] = 0.0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write mean, spread, shares of classes and pixels of every stand.
+    """Say what the maps hold in every stand: means, shares, n.
 
     A GeoPackage with its style, a CSV, and a QGIS project of stands and maps.
     """

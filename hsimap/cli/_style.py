@@ -46,7 +46,7 @@ def run(
     ] = None,
     task: Annotated[str | None, typer.Option(help="Name of the model's task, if another.")] = None,
 ) -> None:
-    """Write the QGIS style of rasters and, for classes, names and colours for GDAL.
+    """Style any raster of classes or values for QGIS and GDAL.
 
     Names, colours and units are the raster's own, its manifest's, a model's or given; the raster
     itself stays as it is.
