@@ -27,6 +27,7 @@ CRASH_POINTS: Final = {
     "map-verified": "a map was read back and is as it was computed",
     "styles-written": "a map's style and table are written",
     "preview-written": "the preview is written",
+    "project-written": "the QGIS project and the footprints are written",
     "sidecars-removed": "sidecars of an older map of the same name are removed",
     "file-renamed": "a file has its final name",
     "renames-durable": "all final names are durable, there is no manifest",

@@ -11,6 +11,7 @@ from hsimap.bundle._manifest import (
     InputSpec,
     TileDefaults,
 )
+from hsimap.bundle._stac import model_item
 
 __all__ = [
     "CARD",
@@ -29,4 +30,5 @@ __all__ = [
     "Intervals",
     "Sharpness",
     "TileDefaults",
+    "model_item",
 ]

@@ -43,6 +43,7 @@ from hsimap.evaluation._separability import (
     divergence,
     separability,
 )
+from hsimap.evaluation._stands import stand_statistics
 from hsimap.evaluation._tasks import (
     TaskScores,
     block_bootstrap,
@@ -99,6 +100,7 @@ __all__ = [
     "score_task",
     "separability",
     "square_blocks",
+    "stand_statistics",
     "unit_ids",
     "unit_weights",
     "value_scores",

@@ -1,5 +1,7 @@
 """Rasters of labels, stands and folds on a scene's grid."""
 
+from hsimap.labels._coverage import coverage
+from hsimap.labels._features import Features, FeatureTable, read_features, read_table
 from hsimap.labels._folds import block_folds, cell_folds, open_folds, stand_folds, table_folds
 from hsimap.labels._labels import Labels, open_labels, read_stands
 from hsimap.labels._raster import count_codes
@@ -24,6 +26,8 @@ __all__ = [
     "VALIDATION",
     "BlockSplit",
     "CellSplit",
+    "FeatureTable",
+    "Features",
     "LabelSpec",
     "Labels",
     "SplitSpec",
@@ -33,9 +37,12 @@ __all__ = [
     "block_folds",
     "cell_folds",
     "count_codes",
+    "coverage",
     "open_folds",
     "open_labels",
+    "read_features",
     "read_stands",
+    "read_table",
     "stand_folds",
     "table_folds",
 ]

@@ -49,6 +49,7 @@ def read_features(
     field: str | None,
     layer: str | None = None,
     buffer: float = 0.0,
+    overlaps: bool = False,
 ) -> Features:
     """Read a layer of polygons or points onto a scene's grid.
 
@@ -64,6 +65,8 @@ def read_features(
         Needed where the file has several.
     buffer : float
         By how much features are grown, or shrunk if negative, in units of the scene's CRS.
+    overlaps : bool
+        Whether polygons of different values keep what they share; else the later lies on top.
 
     Returns
     -------
@@ -99,7 +102,37 @@ def read_features(
             axis=1,
         ),
     )
-    return _without_overlaps(replace(features, shapes=pixels))
+    features = replace(features, shapes=pixels)
+    return features if overlaps else _without_overlaps(features)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureTable:
+    """A vector layer as it stands in its file."""
+
+    shapes: NDArray[Any]
+    """``(feature,)`` geometries in ``crs``."""
+    fields: Mapping[str, NDArray[Any]]
+    """``(feature,)`` values of each attribute."""
+    crs: str | None
+    """What the file states, as WKT or authority code."""
+
+
+def read_table(path: Path, *, layer: str | None = None) -> FeatureTable:
+    """Read a vector layer with all attributes; row k is number k + 1 of :func:`read_features`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file or layer.
+    InputError
+        If the file is damaged or holds no feature.
+    """
+    _, shapes, _ = _read(path, layer=layer, field=None)
+    chosen = _layer(path, [str(name) for name in pyogrio.list_layers(path)[:, 0]], layer)
+    table, _, _, data = pyogrio.raw.read(path, layer=chosen, force_2d=True)
+    names = [str(name) for name in table["fields"]]
+    return FeatureTable(shapes=shapes, fields=dict(zip(names, data, strict=True)), crs=table["crs"])
 
 
 def as_codes(features: Features, classes: Mapping[str, int] | None) -> Features:

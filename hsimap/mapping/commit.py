@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from hsimap.crashpoints import crash_point
 from hsimap.products import (
     MANIFEST,
+    PROJECT,
+    MapFolder,
+    describe_layers,
     read_manifest,
     sync_path,
     write_layer,
     write_manifest,
     write_preview,
+    write_project,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +49,7 @@ def finalise(
     record: dict[str, object],
     started: float,
 ) -> None:
-    """Write, read back and rename every map, then the preview, then the manifest.
+    """Write, read back and rename every map, then preview and project, then the manifest.
 
     Parameters
     ----------
@@ -65,13 +69,19 @@ def finalise(
     staging = run.path / "products"
     staging.mkdir(exist_ok=True)
     written = _write_maps(staging, stores)
-    write_preview(staging / PREVIEW, [product.layer for product, _ in stores], staging)
+    layers = tuple(product.layer for product, _ in stores)
+    write_preview(staging / PREVIEW, layers, staging)
     written.append(staging / PREVIEW)
     crash_point("preview-written")
+    name = layers[0].tags["HSIMAP_SCENE"]
+    maps = MapFolder(name=name, path=staging, layers=layers)
+    written += write_project(staging / PROJECT, [maps], title=name)
+    crash_point("project-written")
     _publish(written, folder, run)
     files = [folder / path.name for path in written]
     content = {
         **record,
+        **describe_layers(layers),
         "statistics": {p.layer.name: store.cog.statistics.summary() for p, store in stores},
         "versions": _versions(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -1,9 +1,11 @@
-"""Files for the user: COGs, QGIS styles, attribute tables, preview and manifest."""
+"""Files for the user: COGs, styles, projects, tables, catalogues, previews and manifests."""
 
 from __future__ import annotations
 
 from hsimap.products._cog import CogWriter
-from hsimap.products._layer import BLOCK, Layer
+from hsimap.products._folder import MapFolder, MapReader, open_maps
+from hsimap.products._footprints import FOOTPRINTS, write_footprints
+from hsimap.products._layer import BLOCK, QA, Layer, describe_layers, flag_layer, layers_of
 from hsimap.products._manifest import (
     MANIFEST,
     RUN_FOLDER,
@@ -16,22 +18,49 @@ from hsimap.products._manifest import (
     write_manifest,
 )
 from hsimap.products._preview import write_preview
+from hsimap.products._project import PROJECT, write_project
+from hsimap.products._restyle import names_and_colors, restyle, task_name, task_of_raster
+from hsimap.products._sheet import write_sheet
+from hsimap.products._stac import write_catalogue
+from hsimap.products._stands import write_stands
+from hsimap.products._styles import RAMPS
 from hsimap.products._write import read_coarse, write_layer
+from hsimap.products._zarr import write_zarr
 
 __all__ = [
     "BLOCK",
+    "FOOTPRINTS",
     "MANIFEST",
+    "PROJECT",
+    "QA",
+    "RAMPS",
     "RUN_FOLDER",
     "CogWriter",
     "Layer",
+    "MapFolder",
+    "MapReader",
+    "describe_layers",
     "file_entry",
+    "flag_layer",
     "is_map_folder",
     "is_unfinished",
+    "layers_of",
+    "names_and_colors",
+    "open_maps",
     "read_coarse",
     "read_manifest",
+    "restyle",
     "sync_path",
+    "task_name",
+    "task_of_raster",
     "verify_folder",
+    "write_catalogue",
+    "write_footprints",
     "write_layer",
     "write_manifest",
     "write_preview",
+    "write_project",
+    "write_sheet",
+    "write_stands",
+    "write_zarr",
 ]

@@ -21,7 +21,7 @@ from hsimap.crashpoints import crash_point
 from hsimap.errors import StorageError, VerificationError
 from hsimap.geometry import Window
 from hsimap.products import _tiff
-from hsimap.products._layer import BLOCK, Layer
+from hsimap.products._layer import BLOCK, CODED, Layer, describe_codes, legend_of
 from hsimap.products._overviews import halve, level_shapes
 from hsimap.products._statistics import Statistics
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     ReadWindow = Callable[[Window], NDArray[np.generic]]
 
-_PREDICTOR: Final = {"classes": 1, "values": 3, "probabilities": 2}
+_PREDICTOR: Final = {"classes": 1, "flags": 1, "values": 3, "probabilities": 2}
 _GDAL: Final = {"GDAL_PAM_ENABLED": "NO"}
 _CHUNK: Final = 8 << 20
 
@@ -293,9 +293,10 @@ def _describe(layer: Layer, statistics: Statistics) -> _tiff.Directory:
 
 def _describe_bands(file: Any, layer: Layer) -> None:  # noqa: ANN401  # rasterio has no types
     n = len(layer.bands)
-    if layer.kind == "classes":
-        palette = {label.code: _rgba(label.color) for label in layer.task.classes}
-        file.write_colormap(1, palette)
+    for index in range(1, n + 1):
+        file.update_tags(index, **describe_codes(layer))
+    if layer.kind in CODED:
+        file.write_colormap(1, {code: _rgba(color) for code, _, color in legend_of(layer)})
         file.colorinterp = [ColorInterp.palette]
         return
     file.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (n - 1)

@@ -43,12 +43,35 @@ def write_manifest(folder: Path, content: Mapping[str, object], *, files: Sequen
     content : mapping
         What is known of the run, as plain JSON data.
     files : sequence of Path
-        The folder's files, hashed here.
+        The folder's files, hashed here; those of folders inside it go by their path.
     """
     named = sorted(files)
     with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="hashes") as pool:
-        entries = {p.name: e for p, e in zip(named, pool.map(file_entry, named), strict=True)}
-    whole = {"schema": _SCHEMA, **content, "files": entries}
+        hashed = list(pool.map(file_entry, named))
+    names = [path.relative_to(folder).as_posix() for path in named]
+    entries = dict(zip(names, hashed, strict=True))
+    return _write(folder, {"schema": _SCHEMA, **content, "files": entries})
+
+
+def renew_entries(path: Path) -> bool:
+    """Write a file's size and sha256 anew where the manifest beside it lists the file.
+
+    Returns
+    -------
+    bool
+        Whether there is such an entry.
+    """
+    if not is_map_folder(path.parent):
+        return False
+    content = read_manifest(path.parent)
+    if path.name not in content["files"]:
+        return False
+    content["files"][path.name] = file_entry(path)
+    _write(path.parent, content)
+    return True
+
+
+def _write(folder: Path, whole: Mapping[str, object]) -> Path:
     path = folder / MANIFEST
     draft = folder / f".{MANIFEST}"
     with draft.open("w", encoding="utf-8") as file:
@@ -132,7 +155,9 @@ def verify_folder(folder: Path) -> list[str]:
                 raise VerificationError(f"{path} was altered; map the scene again with --overwrite")
             warnings.append(f"{name} was altered since (QGIS and GDAL do so when they open a map)")
     known = {*entries, MANIFEST}
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in known)
+    known |= {name.split("/")[0] for name in known}
+    inside = (path for path in folder.iterdir() if not is_map_folder(path))
+    strange = sorted(path.name for path in inside if path.name not in known)
     return warnings + [_remark(name) for name in strange]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hsimap.products._layer import BLOCK
+from hsimap.products._layer import BLOCK, CODED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def halve(layer: Layer, values: NDArray[np.generic]) -> NDArray[np.generic]:
     pad = ((0, 0), (0, values.shape[1] % 2), (0, values.shape[2] % 2))
     whole = np.pad(values, pad, constant_values=layer.nodata) if pad != ((0, 0),) * 3 else values
     corners = [whole[:, y::2, x::2] for y in (0, 1) for x in (0, 1)]
-    if layer.kind == "classes":
+    if layer.kind in CODED:
         return _mode(corners, layer.nodata)
     if layer.kind == "values":
         return _mean(corners)

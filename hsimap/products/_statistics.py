@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hsimap.products._layer import CODED
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -30,7 +32,7 @@ class Statistics:
     def add(self, values: NDArray[np.generic]) -> None:
         """Count ``(band, y, x)`` values of the layer's dtype."""
         layer = self._layer
-        if layer.kind == "classes":
+        if layer.kind in CODED:
             self._codes += np.bincount(values.ravel(), minlength=256)
             return
         for moments, plane in zip(self._bands, values, strict=True):
@@ -40,7 +42,7 @@ class Statistics:
     def tags(self, band: int) -> dict[str, str]:
         """Return GDAL's statistics of a 0-based band, as stored; none of codes or of nothing."""
         moments = self._bands[band]
-        if self._layer.kind == "classes" or not moments.n:
+        if self._layer.kind in CODED or not moments.n:
             return {}
         pixels = self._layer.grid.height * self._layer.grid.width
         numbers = {
@@ -56,14 +58,22 @@ class Statistics:
         """Return pixels, those of nodata in the first band, and classes or range and mean."""
         layer, moments = self._layer, self._bands[0]
         pixels = layer.grid.height * layer.grid.width
-        if layer.kind == "classes":
-            classes = {label.name: int(self._codes[label.code]) for label in layer.task.classes}
+        if layer.kind in CODED:
+            classes = {label.name: self._pixels_of(label.code) for label in layer.task.classes}
             nodata = int(self._codes[int(layer.nodata)])
-            return {"pixels": pixels, "nodata": nodata, "classes": classes}
+            return {"pixels": pixels, "nodata": nodata, layer.kind: classes}
         counts: dict[str, object] = {"pixels": pixels, "nodata": pixels - moments.n}
         if layer.kind == "values" and moments.n:
             counts |= {"min": moments.low, "max": moments.high, "mean": moments.mean}
         return counts
+
+    def _pixels_of(self, code: int) -> int:
+        """Return how many pixels have a class, or a flag set."""
+        if self._layer.kind == "classes":
+            return int(self._codes[code])
+        masked = np.arange(self._codes.size) & code > 0
+        masked[int(self._layer.nodata)] = False
+        return int(self._codes[masked].sum())
 
 
 class _Moments:

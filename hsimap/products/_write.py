@@ -11,6 +11,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from hsimap.crashpoints import crash_point
 from hsimap.products._cog import write_cog
+from hsimap.products._layer import BLOCK, CODED
 from hsimap.products._styles import write_aux, write_qml
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _COARSE = 1024
 def write_layer(
     folder: Path, layer: Layer, read: ReadWindow, *, writer: CogWriter | None = None
 ) -> list[Path]:
-    """Write ``<name>.tif``, ``<name>.qml`` and, for classes, ``<name>.tif.aux.xml``.
+    """Write ``<name>.tif``, ``<name>.qml`` and, for codes, ``<name>.tif.aux.xml``.
 
     Parameters
     ----------
@@ -56,12 +57,27 @@ def write_layer(
     else:
         writer.finish(path)
     written = [path, folder / f"{layer.name}.qml"]
-    written[1].write_bytes(write_qml(layer, display_limits(path, layer)))
-    if layer.kind == "classes":
+    style = write_qml(layer, display_limits(path, layer), codes=codes_in(path, layer))
+    written[1].write_bytes(style)
+    if layer.kind in CODED:
         written.append(folder / f"{layer.name}.tif.aux.xml")
         written[2].write_bytes(write_aux(layer))
     crash_point("styles-written")
     return written
+
+
+def codes_in(path: Path, layer: Layer) -> frozenset[int] | None:
+    """Return the numbers that stand in a map of flags; None for any other, which names its own."""
+    if layer.kind != "flags":
+        return None
+    found: set[int] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, driver="GTiff") as file:
+            for row in range(0, file.height, BLOCK):
+                rows = (row, min(row + BLOCK, file.height))
+                found.update(np.unique(file.read(1, window=(rows, (0, file.width)))).tolist())
+    return frozenset(found)
 
 
 def read_coarse(path: Path, *, side: int = _COARSE) -> NDArray[np.generic]:

@@ -145,10 +145,11 @@ def test_replacing_another_run_is_as_safe(line, whole, killer, tmp_path, point):
     code, told = line.finished(out, *other)
     assert code == 0
     assert told[-1]["strips_resumed"] == STRIPS
-    gone = {"cover_probability.tif", "cover_probability.qml", "preview.png"}
+    gone = {"cover_probability.tif", "cover_probability.qml", "preview.png", "maps.qgs"}
     for name, data in whole.items():
         assert name in gone or contents(folder)[name] == data
     assert {path.name for path in folder.iterdir()} == (set(whole) - gone) | {
+        "maps.qgs",
         "preview.png", MANIFEST,
     }  # fmt: skip
 

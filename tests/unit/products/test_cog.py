@@ -196,7 +196,9 @@ def test_the_file_is_known_as_a_cog_and_states_its_statistics(tmp_path):
     layer, values = make("values", 60, 50)
     with rasterio.open(write(tmp_path, layer, values)) as file:
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-        stated = {key: float(value) for key, value in file.tags(1).items()}
+        stated = {
+            key: float(value) for key, value in file.tags(1).items() if key.startswith("STATISTICS")
+        }
     known = values[np.isfinite(values)].astype(np.float64)
     expected = {
         "MINIMUM": known.min(), "MAXIMUM": known.max(), "MEAN": known.mean(),
