@@ -55,9 +55,10 @@ def run(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Score models on a recipe's labels: metrics.json, metrics.csv, confusion.csv, report.html.
+    """Score models on a recipe's labels and write a report.
 
-    The first model is shown in detail; several, such as seeds, are compared.
+    Writes metrics.json, metrics.csv, confusion.csv and report.html. The first model is shown in
+    detail; several, such as seeds, are compared.
     """
     from hsimap.bundle import Bundle
     from hsimap.evaluation import METRICS_JSON, write_tables, write_texts

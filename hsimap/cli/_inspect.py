@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from hsimap.scenes import Scene
 
 EXAMPLES: Final = """
-hsimap inspect line1.img            bands, wavelengths, size, place
-hsimap inspect models/boreal-demo   tasks, parameters, operations, receptive field
-hsimap inspect maps/line1 --json    what was mapped, with what
-hsimap inspect my.yaml --out labels distributions, folds, leaks and separability of a recipe"""
+hsimap inspect line1.img             bands, wavelengths, size, place
+hsimap inspect models/boreal-demo    tasks, parameters, operations, receptive field
+hsimap inspect maps/line1 --json     what was mapped, with what
+hsimap inspect my.yaml --out labels  distributions, folds, leaks and separability of labels"""
 
 
 def run(
@@ -38,7 +38,7 @@ def run(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Say what a scene, a model, a folder of maps or a recipe's labels are."""
+    """Say what a scene, a model, maps or a recipe's labels are."""
     if path.suffix in {".yaml", ".yml"}:
         from hsimap.cli._dataset import inspect_recipe
 

@@ -112,11 +112,9 @@ def map_scene(
     planned_crash()
     adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
     plan = plan_scene(scene, adapter, bundle, settings)
-    route, told = resolve_route(
-        bundle, settings, out=out, sample=partial(middle_tile, adapter, plan)
-    )
-    wanted: list[int] = []
-    notes = (*adapter.notes, *plan.notes, *told)
+    tile = partial(middle_tile, adapter, plan)
+    route, told = resolve_route(bundle, settings, out=out, sample=tile)
+    wanted, notes = list[int](), (*adapter.notes, *plan.notes, *told)
     with ExitStack() as stack:
         runtime = stack.enter_context(closing(open_route(bundle, settings, route)))
         identity = _identity(adapter, bundle, plan, runtime=runtime, settings=settings)
@@ -127,7 +125,7 @@ def map_scene(
         if not already:
             check_room(out, plan)
             looks = look_at(adapter, bundle.manifest.input, force=settings.force)
-            notes = (*notes, *looks.notes)
+            notes += looks.notes
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
             job = _Job(plan, _products(scene, bundle, settings), run, listen)
@@ -221,8 +219,9 @@ class _Job:
         # While a strip is made durable, no more than a tile row is computed.
         behind = max(self._tiles.n_cols - WRITE_BEHIND, 1)
         strips = drain(self._write, engine.squares(self.wanted), depth=WRITE_BEHIND)
-        with closing(strips):  # type: ignore[type-var]  # drain is a generator
-            for _ in drain(self._settle, strips, depth=behind):
+        settled = drain(self._settle, strips, depth=behind)
+        with closing(settled):  # type: ignore[type-var]  # drain is a generator
+            for _ in settled:
                 pass
         crash_point("strips-complete")
 

@@ -196,7 +196,7 @@ def test_train_hands_over_its_options_and_records_the_result(
         ("missing", 2, "there is no file"),
         ("truncated", 10, "bytes and its header states"),
         ("bands", 11, "no wavelengths to match"),
-        ("wavelengths", 11, "no good band within"),
+        ("wavelengths", 11, "no good bands to make 1 of the model's 4 bands"),
         ("damaged", 12, ""),
         ("unwritable", 20, "cannot write to"),
         ("memory", 21, "needs about"),

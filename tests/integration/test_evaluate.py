@@ -83,7 +83,8 @@ def test_a_level_that_was_not_calibrated_is_refused(work, tmp_path, capsys):
 
 def test_evaluate_repeats_the_metrics_of_training_and_writes_a_report(work, tmp_path, capsys):
     models = [str(work / f"seed{seed}") for seed in (0, 1)]
-    command = ["evaluate", *models, str(work / "recipe.yaml"), "--out", str(tmp_path / "report")]
+    command = ["evaluate", *models, str(work / "recipe.yaml"), "--data", str(work)]
+    command += ["--out", str(tmp_path / "report")]
     assert run([*command, "--runs", str(work / "runs")]) == 0
     assert "balanced_accuracy" in capsys.readouterr().out
     record = json.loads((tmp_path / "report" / "metrics.json").read_text())
@@ -102,12 +103,12 @@ def test_evaluate_repeats_the_metrics_of_training_and_writes_a_report(work, tmp_
 
 def test_inspect_of_a_recipe_tells_its_labels(work, tmp_path, capsys):
     recipe = str(work / "recipe.yaml")
-    assert run(["inspect", recipe, "--json"]) == 0
+    assert run(["inspect", recipe, "--data", str(work), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["scenes"]["scene"]["stands_in_several_folds"] == 0
     assert 0 < told["share_of_training_windows_in_other_folds"] < 1
     assert told["tasks"]["depth"]["folds"]["test"]["pixels"] > 0
-    assert run(["inspect", recipe, "--out", str(tmp_path)]) == 0
+    assert run(["inspect", recipe, "--data", str(work), "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "No leak" in text
     assert "Jeffries-Matusita" in text
