@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from hsimap._version import __version__
-from hsimap.cli import _config, _export, _import, _inspect, _predict, _sample, _train, _verify
+from hsimap.cli import (
+    _config,
+    _export,
+    _import,
+    _inspect,
+    _mosaic,
+    _predict,
+    _sample,
+    _train,
+    _verify,
+)
 from hsimap.cli._failures import AGAIN, BUG, INTERRUPTED, Terminated, failure_of
 
 if TYPE_CHECKING:
@@ -36,6 +46,7 @@ interrupted (the same command resumes).""",
 VERBS: Final = {
     "train": _train,
     "predict": _predict,
+    "mosaic": _mosaic,
     "inspect": _inspect,
     "verify": _verify,
     "import": _import,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hsimap.crashpoints import crash_point
 from hsimap.products import (
     MANIFEST,
+    describe_layer,
     read_manifest,
     sync_path,
     write_layer,
@@ -19,6 +20,7 @@ from hsimap.products import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from hsimap.mapping.encoding import Product
@@ -44,6 +46,7 @@ def finalise(
     *,
     record: dict[str, object],
     started: float,
+    also: Sequence[Path] = (),
 ) -> None:
     """Write, read back and rename every map, then the preview, then the manifest.
 
@@ -59,6 +62,8 @@ def finalise(
         What the manifest says beside files and times.
     started : float
         ``time.monotonic()`` at the start of the run.
+    also : sequence of Path
+        Other files of the run folder that are published with the maps.
     """
     run.withdraw(folder / MANIFEST)
     crash_point("manifest-withdrawn")
@@ -66,12 +71,13 @@ def finalise(
     staging.mkdir(exist_ok=True)
     written = _write_maps(staging, stores)
     write_preview(staging / PREVIEW, [product.layer for product, _ in stores], staging)
-    written.append(staging / PREVIEW)
+    written += [staging / PREVIEW, *also]
     crash_point("preview-written")
     _publish(written, folder, run)
     files = [folder / path.name for path in written]
     content = {
         **record,
+        "layers": {p.layer.name: describe_layer(p.layer) for p, _ in stores},
         "statistics": {p.layer.name: store.cog.statistics.summary() for p, store in stores},
         "versions": _versions(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -11,12 +11,13 @@ from hsimap.products import Layer
 from hsimap.tasks import CLASS_NODATA, Kind, Output, decode_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
+    from hsimap.mapping.engine import Strip
     from hsimap.mapping.settings import Probabilities
 
 PROBABILITY_STEPS: Final = 65534
@@ -105,6 +106,18 @@ def encode(
         values = values.max(axis=0, keepdims=True)
     steps = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * PROBABILITY_STEPS)
     return np.where(valid, steps, PROBABILITY_NODATA).astype(np.uint16)
+
+
+def encode_strip(strip: Strip, products: Sequence[Product]) -> dict[str, NDArray[np.generic]]:
+    """Return every map's part of a strip: map name to ``(band, y, x)`` of its dtype."""
+    return {
+        product.layer.name: encode(
+            product.layer,
+            strip.values[product.output.name],
+            coarsen_valid(strip.valid, product.output.stride),
+        )
+        for product in products
+    }
 
 
 def coarsen_valid(valid: NDArray[np.bool_], stride: int) -> NDArray[np.bool_]:

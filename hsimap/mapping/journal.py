@@ -81,7 +81,7 @@ def differing_fields(mine: Mapping[str, object], other: Mapping[str, object]) ->
     return names
 
 
-class LayerStore:
+class StripFile:
     """The strips of one map as a flat ``(band, y, x)`` file, space taken up front.
 
     Parameters
@@ -106,8 +106,6 @@ class LayerStore:
                 f"{path.parent} has no room for the {size / 2**20:.1f} MiB of {layer.name}:"
                 f" {error.strerror}; free some space or choose another --out"
             ) from error
-        self.cog = CogWriter(path.parent, layer, self.read)
-        """Encodes the rows that are told to be final; nothing of it is needed for a resume."""
 
     def _offset(self, band: int, row: int) -> int:
         return (band * self._shape[1] + row) * self._shape[2] * self._dtype.itemsize
@@ -144,9 +142,30 @@ class LayerStore:
         os.fdatasync(self._handle)
 
     def close(self) -> None:
+        """Give the file back."""
+        os.close(self._handle)
+
+
+class LayerStore(StripFile):
+    """The strips of one map, and the encoder that makes tiles of them.
+
+    Parameters
+    ----------
+    path : Path
+        Made if it is not there.
+    layer : Layer
+        Shape and dtype.
+    """
+
+    def __init__(self, path: Path, layer: Layer) -> None:
+        super().__init__(path, layer)
+        self.cog = CogWriter(path.parent, layer, self.read)
+        """Encodes the rows that are told to be final; nothing of it is needed for a resume."""
+
+    def close(self) -> None:
         """Give the files back."""
         self.cog.close()
-        os.close(self._handle)
+        super().close()
 
 
 class RunFolder:

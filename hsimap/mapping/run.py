@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from hsimap._version import __version__
 from hsimap.crashpoints import crash_point, planned_crash
 from hsimap.mapping.adapter import RecyclingSource, SceneAdapter
 from hsimap.mapping.checks import check_room, check_unchanged, is_finished, make_folder
 from hsimap.mapping.commit import finalise, read_finished
-from hsimap.mapping.encoding import Product, coarsen_valid, encode, products_of
+from hsimap.mapping.encoding import encode_strip
 from hsimap.mapping.engine import Engine, Strip, rows_needed
-from hsimap.mapping.events import Listener, StripClock, ignore
-from hsimap.mapping.journal import LayerStore, RunFolder, locked
+from hsimap.mapping.events import Listener, ignore
+from hsimap.mapping.identity import identity_of, maps_of, record_of
+from hsimap.mapping.journal import RunFolder, locked
 from hsimap.mapping.prepare import middle_tile, open_route, pixels_of, plan_scene
 from hsimap.mapping.probe import resolve_route
 from hsimap.mapping.settings import WRITE_BEHIND, MapPlan, MapSettings, cache_bytes
+from hsimap.mapping.strips import StripBook
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.scenes import bound_cache
 from hsimap.streams import drain
@@ -120,7 +119,7 @@ def map_scene(
     notes = (*adapter.notes, *plan.notes, *told)
     with ExitStack() as stack:
         runtime = stack.enter_context(closing(open_route(bundle, settings, route)))
-        identity = _identity(scene, bundle, plan, runtime=runtime, settings=settings)
+        identity = identity_of(scene, bundle, plan, runtime=runtime, settings=settings)
         make_folder(out)
         stack.enter_context(locked(out))
         _tell_start(listen, out, plan, identity=identity, notes=notes)
@@ -129,13 +128,15 @@ def map_scene(
             check_room(out, plan)
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
-            job = _Job(plan, _products(scene, bundle, settings), run, listen)
-            stack.callback(job.close)
-            wanted = job.wanted
-            job.compute(pixels_of(adapter, plan), runtime, bundle.manifest.outputs, progress)
+            book = StripBook(plan.tiles, maps_of(scene, bundle, settings), run, listen=listen)
+            stack.callback(book.close)
+            wanted = book.wanted
+            _Job(plan, book).compute(
+                pixels_of(adapter, plan), runtime, bundle.manifest.outputs, progress
+            )
             check_unchanged(scene, identity)
-            record = _record(scene, bundle, plan, identity=identity, notes=notes)
-            finalise(out, run, job.stores, record=record, started=started)
+            record = record_of(scene, bundle, plan, identity=identity, notes=notes)
+            finalise(out, run, book.stores, record=record, started=started)
     report = MapReport(
         folder=out,
         files=tuple(sorted(read_finished(out)["files"])),
@@ -166,35 +167,12 @@ def _tell_start(
 class _Job:
     """The strips that are still to be computed, and where they go."""
 
-    def __init__(
-        self, plan: MapPlan, products: list[Product], run: RunFolder, listen: Listener
-    ) -> None:
-        tiles = plan.tiles
-        self._tiles, self._at_once, self._run = tiles, plan.at_once, run
-        self._clock = StripClock(tiles, listen)
-        self.stores: list[tuple[Product, LayerStore]] = []
-        for product in products:
-            store = LayerStore(run.path / f"{product.layer.name}.strips", product.layer)
-            self.stores.append((product, store))
-        self.wanted = [k for k in range(tiles.n_rows) if not self._is_sound(k)]
-        self._missing = set(self.wanted)
-
-    def _rows(self, strip: int, stride: int) -> tuple[int, int]:
-        """Return the first row and the number of rows of a strip in an output of this stride."""
-        window = self._tiles.strip(strip)
-        return window.row // stride, -(-window.height // stride)
-
-    def _is_sound(self, strip: int) -> bool:
-        stored = self._run.done.get(strip)
-        return stored is not None and all(
-            store.checksum(*self._rows(strip, product.output.stride))
-            == stored.get(product.layer.name)
-            for product, store in self.stores
-        )
+    def __init__(self, plan: MapPlan, book: StripBook) -> None:
+        self._tiles, self._at_once, self._book = plan.tiles, plan.at_once, book
 
     def _tile_counter(self, progress: Progress) -> Callable[[], None]:
         """Return what the engine calls after each tile."""
-        total = len(self.wanted) * self._tiles.n_cols
+        total = len(self._book.wanted) * self._tiles.n_cols
         count = 0
 
         def step() -> None:
@@ -216,83 +194,11 @@ class _Job:
             on_tile=self._tile_counter(progress),
             at_once=self._at_once,
         )
-        self._clock.start(self.wanted, len(rows_needed(self._tiles, self.wanted)))
-        for _ in drain(self._write, engine.strips(self.wanted), depth=WRITE_BEHIND):
+        wanted = self._book.wanted
+        self._book.start(len(rows_needed(self._tiles, wanted)))
+        for _ in drain(self._write, engine.strips(wanted), depth=WRITE_BEHIND):
             pass
         crash_point("strips-complete")
 
     def _write(self, strip: Strip) -> None:
-        crc = {}
-        for product, store in self.stores:
-            stride = product.output.stride
-            values = encode(
-                product.layer, strip.values[product.output.name], coarsen_valid(strip.valid, stride)
-            )
-            crc[product.layer.name] = store.write(self._rows(strip.index, stride)[0], values)
-        crash_point("strip-written")
-        for _, store in self.stores:
-            store.sync()
-        crash_point("strip-durable")
-        self._run.record(strip.index, crc)
-        crash_point("strip-journalled")
-        self._clock.finished(strip.index)
-        self._missing.discard(strip.index)
-        self._encode()
-
-    def _encode(self) -> None:
-        """Make tiles of the rows above the first strip that is missing."""
-        first = min(self._missing, default=self._tiles.n_rows)
-        for product, store in self.stores:
-            store.cog.advance(first * self._tiles.kept // product.output.stride)
-
-    def close(self) -> None:
-        """Give the files back."""
-        for _, store in self.stores:
-            store.close()
-
-
-def _identity(
-    scene: Scene, bundle: Bundle, plan: MapPlan, *, runtime: Runtime, settings: MapSettings
-) -> dict[str, object]:
-    """Return what makes two runs the same, as plain JSON data."""
-    tiles = plan.tiles
-    identity = {
-        "hsimap": __version__,
-        "model": bundle.digest,
-        "scene": scene.fingerprint(),
-        "reading": {"nodata": str(scene.nodata), "scale": str(scene.scale)},
-        "tiles": {"tile": tiles.kept, "trim": tiles.trim, "ramp": tiles.ramp},
-        "runtime": runtime.describe(),
-        "probabilities": settings.probabilities,
-        "versions": {name: version(name) for name in ("numpy", "rasterio")},
-    }
-    plain: dict[str, object] = json.loads(json.dumps(identity))
-    return plain
-
-
-def _record(
-    scene: Scene,
-    bundle: Bundle,
-    plan: MapPlan,
-    *,
-    identity: dict[str, object],
-    notes: tuple[str, ...],
-) -> dict[str, object]:
-    """Return what the manifest says beside files, statistics and times."""
-    return {
-        "identity": identity,
-        "scene": {"name": scene.name, "path": str(scene.path) if scene.path else None},
-        "model": {"name": bundle.manifest.name, "digest": bundle.digest},
-        "plan": plan.describe(),
-        "notes": list(notes),
-    }
-
-
-def _products(scene: Scene, bundle: Bundle, settings: MapSettings) -> list[Product]:
-    """Return the maps; their tags are the provenance and hold no clock, so that bytes repeat."""
-    tags = {
-        "HSIMAP_MODEL": bundle.manifest.name,
-        "HSIMAP_MODEL_DIGEST": bundle.digest,
-        "HSIMAP_SCENE": scene.name,
-    }
-    return products_of(bundle.manifest, scene.grid, probabilities=settings.probabilities, tags=tags)
+        self._book.take(strip.index, encode_strip(strip, [p for p, _ in self._book.stores]))

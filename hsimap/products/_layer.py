@@ -43,3 +43,12 @@ class Layer:
             return f"{self.task.label}, probability"
         plain = self.task.unit in {"", "1"}
         return self.task.label if plain else f"{self.task.label} [{self.task.unit}]"
+
+
+def describe_layer(layer: Layer) -> dict[str, object]:
+    """Return what a manifest says of a map beside what its file holds, as plain JSON data."""
+    return {
+        "kind": layer.kind,
+        "bands": list(layer.bands),
+        "task": layer.task.model_dump(mode="json"),
+    }

@@ -10,6 +10,7 @@ import pytest
 
 from hsimap.errors import InputError, OutputExistsError, StorageError, VerificationError
 from hsimap.mapping import MapSettings, map_scene
+from hsimap.mapping import identity as identity_module
 from hsimap.mapping import run as run_module
 from hsimap.mapping.journal import RunFolder
 from hsimap.products import RUN_FOLDER
@@ -127,7 +128,7 @@ def test_another_version_of_what_decides_a_bit_does_not_resume(
     scene, toy_bundle, tmp_path, monkeypatch
 ):
     begin(scene, toy_bundle, tmp_path / "maps")
-    monkeypatch.setattr(run_module, "version", lambda name: f"{name} 99")
+    monkeypatch.setattr(identity_module, "version", lambda name: f"{name} 99")
     words = r"differs in versions\.numpy, versions\.rasterio;"
     with open_scene(scene) as opened, pytest.raises(OutputExistsError, match=words):
         map_scene(opened, toy_bundle, settings=SMALL, out=tmp_path / "maps")
