@@ -11,6 +11,7 @@ import typer
 
 from hsimap._version import __version__
 from hsimap.cli import (
+    _batch,
     _config,
     _export,
     _import,
@@ -36,8 +37,8 @@ Start here:
   hsimap predict forest/scene.tif --out maps
 
 Exit codes: 0 ok, 2 usage, 10 input, 11 scene and model differ, 12 model folder, 20 disk,
-21 memory or device, 22 locked, 23 output exists, 30 verification, 70 bug, 130 and 143
-interrupted (the same command resumes).""",
+21 memory or device, 22 locked, 23 output exists, 30 verification, 40 some lines of a batch
+failed, 70 bug, 130 and 143 interrupted (the same command resumes).""",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -46,6 +47,7 @@ interrupted (the same command resumes).""",
 VERBS: Final = {
     "train": _train,
     "predict": _predict,
+    "batch": _batch,
     "mosaic": _mosaic,
     "inspect": _inspect,
     "verify": _verify,

@@ -32,7 +32,7 @@ _HEAD: Final = (
     "pairs",
     "agreement",
     "rmsd",
-    "bias_b_minus_a",
+    "bias",
 )
 
 
