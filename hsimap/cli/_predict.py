@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -14,6 +13,8 @@ import typer
 from hsimap.cli._events import event_log
 from hsimap.cli._options import Json, Overwrite, Quiet
 from hsimap.cli._progress import parse_bytes, tile_progress
+from hsimap.cli._show import Show
+from hsimap.cli._spread import map_spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +102,9 @@ def run(
     memory: Annotated[
         str, typer.Option(help="Budget of the whole process, as 800MiB.", metavar="SIZE")
     ] = "4GiB",
+    workers: Annotated[
+        int, typer.Option(help="Processes; --memory and --threads are each one's.", min=1)
+    ] = 1,
     probabilities: Annotated[
         Probabilities,
         typer.Option(help="Of a class map: a band a class, the highest only, or none."),
@@ -137,7 +141,10 @@ def run(
             probabilities=probabilities.value,
             overwrite=overwrite,
         )
-        show = _Show(as_json=as_json, quiet=quiet)
+        show = Show(as_json=as_json, quiet=quiet)
+        if workers > 1 and not dry_run:
+            map_spread(scenes, model, settings, out=out, workers=workers, show=show, log=log)
+            return
         for path, folder in zip(scenes, output_folders(scenes, out), strict=True):
             if dry_run:
                 _plan_one(path, model, settings, folder=folder, show=show)
@@ -145,16 +152,8 @@ def run(
                 _map_one(path, model, settings, folder=folder, show=show, log=log)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Show:
-    """How much is printed."""
-
-    as_json: bool
-    quiet: bool
-
-
 def _map_one(
-    path: Path, model: Path | None, settings: MapSettings, *, folder: Path, show: _Show, log: Log
+    path: Path, model: Path | None, settings: MapSettings, *, folder: Path, show: Show, log: Log
 ) -> None:
     from hsimap.mapping import choose_model, map_scene
     from hsimap.scenes import open_scene
@@ -172,7 +171,7 @@ def _map_one(
 
 
 def _plan_one(
-    path: Path, model: Path | None, settings: MapSettings, *, folder: Path, show: _Show
+    path: Path, model: Path | None, settings: MapSettings, *, folder: Path, show: Show
 ) -> None:
     from hsimap.mapping import choose_model
     from hsimap.scenes import open_scene

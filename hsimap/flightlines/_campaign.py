@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from hsimap._version import __version__
-from hsimap.errors import HsimapError, UsageError
+from hsimap.bundle import Bundle
+from hsimap.errors import HsimapError
 from hsimap.flightlines._check import RESERVED, one_place
 from hsimap.flightlines._compose import MosaicSettings
 from hsimap.flightlines._mosaic import MosaicReport, mosaic
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from hsimap.bundle import Bundle
     from hsimap.flightlines._check import BatchPlan
 
     Told = Callable[[str, "Mapping[str, object]"], None]
@@ -103,7 +103,7 @@ def threads_for(asked: int | None, folders: Sequence[Path], *, workers: int) -> 
 
 
 def map_lines(
-    jobs: Sequence[LineJob], spread: SpreadSettings, *, bundle: Bundle, tell: Told
+    jobs: Sequence[LineJob], spread: SpreadSettings, *, tell: Told
 ) -> Iterator[LineResult]:
     """Map lines and yield each one's result as it ends.
 
@@ -115,14 +115,12 @@ def map_lines(
         With threads resolved.
     spread : SpreadSettings
         Where.
-    bundle : Bundle
-        The model of all jobs.
     tell : callable
         Called with events: cluster, start, warning, strips, finish, error.
     """
-    pin = _pin(jobs, bundle)
+    pin = _pin(jobs)
     if spread.scheduler == LOCAL and spread.workers == 1:
-        yield from (_map_here(pin(job) if pin else job, bundle, tell) for job in jobs)
+        yield from (_map_here(pin(job) if pin else job, tell) for job in jobs)
         return
     device = jobs[0].settings.device if jobs else "auto"
     with ExitStack() as stack:
@@ -135,15 +133,15 @@ def map_lines(
         yield from Spread(pool, jobs, tell=tell, pin=pin).results()
 
 
-def _pin(jobs: Sequence[LineJob], bundle: Bundle) -> Callable[[LineJob], LineJob] | None:
+def _pin(jobs: Sequence[LineJob]) -> Callable[[LineJob], LineJob] | None:
     """Return what gives a job the route of the first line that has one; None where all are alike.
 
     Where several routes are allowed the fastest is found by timing, which may end differently from
     line to line; a campaign takes one.
     """
-    if not jobs:
+    if len({job.model for job in jobs}) != 1:
         return None
-    asked = jobs[0].settings
+    asked, bundle = jobs[0].settings, Bundle.load(jobs[0].model)
     allowed = choices(bundle, runtime=asked.runtime, precision=asked.precision)
     if len(allowed) == 1:
         return None
@@ -159,7 +157,7 @@ def _pin(jobs: Sequence[LineJob], bundle: Bundle) -> Callable[[LineJob], LineJob
     return pin
 
 
-def _map_here(job: LineJob, bundle: Bundle, tell: Told) -> LineResult:
+def _map_here(job: LineJob, tell: Told) -> LineResult:
     """Map one line in this process."""
     name, started = job.out.name, time.monotonic()
 
@@ -173,6 +171,7 @@ def _map_here(job: LineJob, bundle: Bundle, tell: Told) -> LineResult:
 
     try:
         with open_scene(job.scene) as scene:
+            bundle = Bundle.load(job.model)
             report = map_scene(scene, bundle, settings=job.settings, out=job.out, listen=listen)
     except HsimapError as error:
         failure = Failure(message=str(error), exit_code=error.exit_code)
@@ -236,7 +235,7 @@ def run_lines(plan: BatchPlan, settings: BatchSettings, out: Path, *, tell: Told
 
     _save(out, plan, report())
     jobs = _jobs(plan, settings, out)
-    for result in map_lines(jobs, settings.spread, bundle=plan.bundle, tell=tell):
+    for result in map_lines(jobs, settings.spread, tell=tell):
         done.append(result)
         _save(out, plan, report())
     return report()
@@ -271,8 +270,6 @@ def finish_batch(
 def _jobs(plan: BatchPlan, settings: BatchSettings, out: Path) -> list[LineJob]:
     """Return the jobs; what an earlier call resolved is kept, so that bytes stay the same."""
     folders = [line.out for line in plan.sound]
-    if plan.bundle.path is None:
-        raise UsageError("a batch needs a model that is a folder")
     mapping = settings.mapping
     threads = threads_for(mapping.threads, folders, workers=settings.spread.workers)
     return [
