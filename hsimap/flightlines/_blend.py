@@ -9,7 +9,7 @@ import numpy as np
 
 from hsimap.flightlines._agreement import Seen, Sums, compare
 from hsimap.flightlines._grid import positions
-from hsimap.flightlines._sample import sample
+from hsimap.flightlines._sample import sample_all
 from hsimap.tasks import CLASS_NODATA
 
 if TYPE_CHECKING:
@@ -60,16 +60,17 @@ def read_part(
 ) -> Part | None:
     """Read what a line gives to a window of a grid; None where it gives nothing."""
     window, grid = place
-    values, own, valid = {}, {}, {}
-    for variable in variables:
-        file = pool.get(line.folder / f"{variable.blended}.tif")
-        at = positions(window, grid, file.grid)
-        name = variable.name
-        values[name], valid[name] = sample(file, at)
-        own[name] = values[name][0]
-        if variable.is_classes:
-            codes = pool.get(line.folder / f"{name}.tif")
-            own[name] = sample(codes, at, nearest=True)[0][0]
+    maps = [pool.get(line.folder / f"{v.blended}.tif") for v in variables]
+    at = positions(window, grid, maps[0].grid)
+    found = sample_all(maps, at)
+    values = {v.name: numbers for v, (numbers, _) in zip(variables, found, strict=True)}
+    valid = {v.name: mask for v, (_, mask) in zip(variables, found, strict=True)}
+    own = {name: numbers[0] for name, numbers in values.items()}
+    classes = [v.name for v in variables if v.is_classes]
+    if classes:
+        codes = [pool.get(line.folder / f"{name}.tif") for name in classes]
+        taken = sample_all(codes, at, nearest=True)
+        own |= {name: numbers[0] for name, (numbers, _) in zip(classes, taken, strict=True)}
     if not any(mask.any() for mask in valid.values()):
         return None
     return Part(line=number, weight=weight.at(window, grid), values=values, own=own, valid=valid)

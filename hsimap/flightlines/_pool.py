@@ -35,6 +35,8 @@ _FOR_GOOD: Final = (
 )
 """Errors that come again however often a part is tried."""
 _WAIT: Final = "60s"
+_DEATHS: Final = 3
+"""Workers that a part may take with it before it is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,31 +153,11 @@ def open_pool(scheduler: str, *, workers: int, retries: int, device: str) -> Ite
         If it cannot be reached, or no worker offers a GPU where one is asked for.
     """
     gpu = device == "cuda"
-    with ExitStack() as stack:
-        stack.enter_context(
-            dask.config.set(
-                {
-                    "distributed.scheduler.allowed-failures": max(retries, 3),
-                    "distributed.worker.memory.pause": False,
-                    "distributed.worker.memory.spill": False,
-                    "distributed.worker.memory.target": False,
-                }
-            )
-        )
+    calm = {f"distributed.worker.memory.{what}": False for what in ("pause", "spill", "target")}
+    limits = {"distributed.scheduler.allowed-failures": max(retries, _DEATHS), **calm}
+    with dask.config.set(limits), ExitStack() as stack:
         if scheduler == "local":
-            resources = {GPU: 1} if gpu else None
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    memory_limit=0,  # the plan of the tiles bounds it
-                    dashboard_address="127.0.0.1:0",
-                    resources=resources,
-                    silence_logs=50,
-                )
-            )
-            client = stack.enter_context(Client(cluster))
+            client = stack.enter_context(Client(stack.enter_context(_here(workers, gpu=gpu))))
         elif scheduler == "slurm":
             client = stack.enter_context(Client(stack.enter_context(_slurm(workers))))
         elif "://" in scheduler:
@@ -185,12 +167,24 @@ def open_pool(scheduler: str, *, workers: int, retries: int, device: str) -> Ite
                 f"--scheduler is local, slurm or an address such as tcp://host:8786, got"
                 f" {scheduler!r}"
             )
-        if gpu and scheduler != "local" and not _offers_gpu(client):
+        if gpu and scheduler not in {"local", "slurm"} and not _offers_gpu(client):
             raise ResourceError(
                 "no worker of the cluster offers a GPU; start them with"
                 " dask worker --resources GPU=1, or use --device cpu"
             )
         yield Pool(client, retries=retries, gpu=gpu)
+
+
+def _here(workers: int, *, gpu: bool) -> LocalCluster:
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=0,  # the plan of the tiles bounds it
+        dashboard_address="127.0.0.1:0",
+        resources={GPU: 1} if gpu else None,
+        silence_logs=50,
+    )
 
 
 def _connect(address: str) -> Client:

@@ -9,9 +9,12 @@ import numpy as np
 from hsimap.geometry import Grid, Window
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Places = tuple[NDArray[np.float64], NDArray[np.float64]]
+    Sampled = tuple[NDArray[np.float64], NDArray[np.bool_]]
 
 
 class Raster(Protocol):
@@ -34,44 +37,80 @@ def footprint(places: Places, grid: Grid) -> Window:
     return window.clip(height=grid.height, width=grid.width)
 
 
-def sample(
-    raster: Raster, places: Places, *, nearest: bool = False
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return bilinear (or nearest) values of a raster.
+def sample(raster: Raster, places: Places) -> Sampled:
+    """Return bilinear values of one raster; see :func:`sample_all`."""
+    return sample_all([raster], places)[0]
+
+
+def sample_all(
+    rasters: Sequence[Raster], places: Places, *, nearest: bool = False
+) -> list[Sampled]:
+    """Return bilinear (or nearest) values of rasters that lie on one grid.
 
     Parameters
     ----------
-    raster : Raster
-        The raster.
+    rasters : sequence of Raster
+        One or more, all of the same grid.
     places : tuple of ndarray
-        Rows and columns ``(y, x)``, in its pixels.
+        Rows and columns ``(y, x)``, in their pixels.
     nearest : bool
         Take the nearest pixel, as codes must be.
 
     Returns
     -------
-    values : ndarray
-        ``(band, y, x) float64``; 0 where not valid. Invalid neighbours have no weight, and the
-        weights of the others are normalised.
-    valid : ndarray
-        ``(y, x) bool``: the nearest pixel is there and valid.
+    list of tuple
+        ``(band, y, x) float64`` values of each raster, 0 where not valid, and ``(y, x) bool``: the
+        nearest pixel is there and valid. Invalid neighbours have no weight, and the weights of the
+        others are normalised.
     """
-    window = footprint(places, raster.grid)
+    shape = places[0].shape
+    window = footprint(places, rasters[0].grid)
     if window.is_empty:
-        n_bands = raster.read(Window(row=0, col=0, height=1, width=1))[0].shape[0]
-        shape = places[0].shape
-        return np.zeros((n_bands, *shape)), np.zeros(shape, dtype=bool)
-    values, known = raster.read(window)
-    pixels = np.ascontiguousarray(values.reshape(values.shape[0], -1).T)
+        first = Window(row=0, col=0, height=1, width=1)
+        bands = [raster.read(first)[0].shape[0] for raster in rasters]
+        return [(np.zeros((n, *shape)), np.zeros(shape, dtype=bool)) for n in bands]
+    read = [raster.read(window) for raster in rasters]
     rows, cols = places[0].ravel() - window.row, places[1].ravel() - window.col
+    out: list[Sampled] = [(np.empty(0), np.empty(0, dtype=bool))] * len(read)
+    for members in _alike([known for _, known in read]):
+        pixels = np.concatenate([read[k][0] for k in members])
+        known = read[members[0]][1]
+        values, valid = _take(pixels, known, (rows, cols), nearest=nearest)
+        start = 0
+        for k in members:
+            stop = start + read[k][0].shape[0]
+            out[k] = values[start:stop].reshape(-1, *shape), valid.reshape(shape)
+            start = stop
+    return out
+
+
+def _alike(masks: Sequence[NDArray[np.bool_]]) -> list[list[int]]:
+    """Return the indices of masks, those of equal ones together."""
+    groups: list[list[int]] = []
+    for k, mask in enumerate(masks):
+        for group in groups:
+            if np.array_equal(masks[group[0]], mask):
+                group.append(k)
+                break
+        else:
+            groups.append([k])
+    return groups
+
+
+def _take(
+    values: NDArray[np.generic], known: NDArray[np.bool_], places: Places, *, nearest: bool
+) -> Sampled:
+    """Return ``(band, place)`` values and ``(place,)`` True = valid."""
+    pixels = np.ascontiguousarray(values.reshape(values.shape[0], -1).T)
     at = _Picker(known)
+    rows, cols = places
     index, valid = at(np.floor(rows + 0.5), np.floor(cols + 0.5))
+    out = np.zeros((values.shape[0], rows.size))
     if nearest:
-        out = np.where(valid[:, None], pixels[index], 0).astype(np.float64)
-    else:
-        out = _bilinear(pixels, at, rows, cols)
-        out[~valid] = 0
-    return out.T.reshape(-1, *places[0].shape), valid.reshape(places[0].shape)
+        out[:, valid] = pixels[index[valid]].T
+    elif valid.any():
+        out[:, valid] = _bilinear(pixels, at, rows[valid], cols[valid]).T
+    return out, valid
 
 
 class _Picker:
@@ -101,8 +140,10 @@ def _bilinear(
         for step_x, part_x in ((0, 1 - right), (1, right)):
             index, valid = at(top + step_y, left + step_x)
             weight = np.where(valid, part_y * part_x, 0.0)
-            # A NaN times a weight of 0 is a NaN.
-            total += np.where(weight[:, None] > 0, pixels[index], 0) * weight[:, None]
+            part = pixels[index].astype(np.float64)
+            part[weight == 0] = 0  # a NaN times a weight of 0 is a NaN
+            part *= weight[:, None]
+            total += part
             weights += weight
-    total /= np.maximum(weights, np.finfo(float).tiny)[:, None]
+    total /= weights[:, None]  # the nearest pixel is valid, so that no sum is 0
     return total

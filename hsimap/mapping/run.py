@@ -26,14 +26,13 @@ from hsimap.scenes import bound_cache
 from hsimap.streams import drain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from hsimap.bundle import Bundle
     from hsimap.mapping.adapter import Pixels
     from hsimap.runtimes import Runtime
     from hsimap.scenes import Scene
-    from hsimap.tasks import Output
 
     Progress = Callable[[int, int], None]
 
@@ -131,9 +130,7 @@ def map_scene(
             book = StripBook(plan.tiles, maps_of(scene, bundle, settings), run, listen=listen)
             stack.callback(book.close)
             wanted = book.wanted
-            _Job(plan, book).compute(
-                pixels_of(adapter, plan), runtime, bundle.manifest.outputs, progress
-            )
+            _Job(plan, book, bundle).compute(pixels_of(adapter, plan), runtime, progress)
             check_unchanged(scene, identity)
             record = record_of(scene, bundle, plan, identity=identity, notes=notes)
             finalise(out, run, book.stores, record=record, started=started)
@@ -167,8 +164,9 @@ def _tell_start(
 class _Job:
     """The strips that are still to be computed, and where they go."""
 
-    def __init__(self, plan: MapPlan, book: StripBook) -> None:
+    def __init__(self, plan: MapPlan, book: StripBook, bundle: Bundle) -> None:
         self._tiles, self._at_once, self._book = plan.tiles, plan.at_once, book
+        self._outputs = bundle.manifest.outputs
 
     def _tile_counter(self, progress: Progress) -> Callable[[], None]:
         """Return what the engine calls after each tile."""
@@ -182,15 +180,13 @@ class _Job:
 
         return step
 
-    def compute(
-        self, source: Pixels, runtime: Runtime, outputs: Sequence[Output], progress: Progress
-    ) -> None:
+    def compute(self, source: Pixels, runtime: Runtime, progress: Progress) -> None:
         """Compute, encode, write and journal what is missing; writing overlaps computing."""
         engine = Engine(
             self._tiles,
             RecyclingSource(source, READ_AHEAD + 1),
             runtime=runtime,
-            outputs=outputs,
+            outputs=self._outputs,
             on_tile=self._tile_counter(progress),
             at_once=self._at_once,
         )
