@@ -187,7 +187,7 @@ def _print_plan(plan: BatchPlan, *, as_json: bool, dry_run: bool) -> None:
             continue
         size = f"{line.height} x {line.width} px, {line.bands} bands, {line.crs}"
         typer.echo(f"{line.name:<{width}}  {size}, {line.strips} strips")
-        for note in line.notes:
+        for note in line.notes if dry_run else ():
             typer.echo(f"{line.name}: note: {note}", err=True)
     total = sum(line.pixels for line in plan.sound) / 1e6
     typer.echo(

@@ -15,7 +15,7 @@ from hsimap.errors import HsimapError
 from hsimap.flightlines._check import RESERVED, one_place
 from hsimap.flightlines._compose import MosaicSettings
 from hsimap.flightlines._mosaic import MosaicReport, mosaic
-from hsimap.flightlines._pool import Failure, open_pool
+from hsimap.flightlines._pool import open_pool
 from hsimap.flightlines._spread import LineResult, Spread
 from hsimap.mapping.checks import make_folder
 from hsimap.mapping.parts import LineJob
@@ -173,14 +173,15 @@ def _map_here(job: LineJob, tell: Told) -> LineResult:
         with open_scene(job.scene) as scene:
             bundle = Bundle.load(job.model)
             report = map_scene(scene, bundle, settings=job.settings, out=job.out, listen=listen)
-    except HsimapError as error:
-        failure = Failure(message=str(error), exit_code=error.exit_code)
-        tell("error", {"line": name, "message": str(error), "exit_code": error.exit_code})
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other lines go on
+        code = error.exit_code if isinstance(error, HsimapError) else HsimapError.exit_code
+        text = str(error) if isinstance(error, HsimapError) else f"{type(error).__name__}: {error}"
+        tell("error", {"line": name, "message": text, "exit_code": code})
         return LineResult(
             name=name,
             folder=str(job.out),
-            error=failure.message,
-            exit_code=failure.exit_code,
+            error=text,
+            exit_code=code,
             seconds=time.monotonic() - started,
         )
     strips = report.plan.tiles.n_rows

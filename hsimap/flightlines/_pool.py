@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -49,6 +50,8 @@ class Failure:
 
 def guarded(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # any part
     """Call a part; what would fail again in the same way comes back as a result."""
+    # A pixel-less file in memory has no place; threads that write maps reset one another's filters.
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
         return function(*arguments, **options)
     except _FOR_GOOD as error:

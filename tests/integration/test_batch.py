@@ -258,3 +258,39 @@ def test_errors_of_several_workers_are_those_of_one(campaign, toy_bundle, tmp_pa
     assert run(words) == 23
     assert "no finished run of hsimap wrote" in capsys.readouterr().err
     assert run(["batch", scene, "--model", model, "--out", out, "--scheduler", "cloud"]) == 2
+
+
+def test_a_running_cluster_is_taken_by_its_address(long_line, campaign, toy_bundle, tmp_path):
+    from distributed import LocalCluster
+
+    job, whole = long_line
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", memory_limit=0,
+        dashboard_address=None, silence_logs=50,
+    ) as cluster:  # fmt: skip
+        words = ["batch", str(job.scene), "--model", str(job.model), *OPTIONS, "--mosaic", "none"]
+        where = ["--out", str(tmp_path), "--scheduler", cluster.scheduler_address]
+        assert run([*words, *where]) == 0
+        gpu = [*words, "--out", str(tmp_path / "gpu"), "--device", "cuda"]
+        assert run([*gpu, "--scheduler", cluster.scheduler_address]) == 21
+    assert set(maps(tmp_path / "line")) == set(whole)
+    facts = json.loads((tmp_path / "campaign.json").read_text())
+    assert facts["lines"][0]["strips_computed"] == 94
+
+
+def test_an_error_of_any_kind_in_one_line_leaves_the_others(
+    campaign, toy_bundle, tmp_path, monkeypatch
+):
+    from hsimap.flightlines import _campaign
+
+    real = _campaign.map_scene
+
+    def fail(scene, bundle, **options):
+        if options["out"].name.startswith("line1"):
+            raise RuntimeError("out of luck")
+        return real(scene, bundle, **options)
+
+    monkeypatch.setattr(_campaign, "map_scene", fail)
+    assert batch(tmp_path, toy_bundle, campaign, "--mosaic", "none") == 40
+    lines = json.loads((tmp_path / "campaign.json").read_text())["lines"]
+    assert [line["error"] for line in lines] == [None, "RuntimeError: out of luck", None]
