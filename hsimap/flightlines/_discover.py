@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hsimap.errors import InputError, UsageError
+from hsimap.scenes import is_scene_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_RASTERS: Final = (".tif", ".tiff")
+_RASTERS: Final = (".tif", ".tiff", ".h5", ".he5", ".nc")
 _PATTERN: Final = frozenset("*?[")
 _SIDECARS: Final = (".hdr", ".xml", ".json", ".txt", ".qml", ".png")
 
@@ -45,24 +46,28 @@ def find_lines(
     maybe: list[Path] = []
     for text, base in words:
         path = base / text
-        if path.is_dir():
-            maybe += _in_folder(path)
-        elif path.exists():
-            sure.append(path)
-        elif _PATTERN & set(text):
-            matches = glob.glob(str(path), recursive=True)  # noqa: PTH207  # may be absolute
-            found = sorted(Path(name) for name in matches)
-            if not found:
-                raise UsageError(f"no file matches {text!r}; check the pattern")
-            maybe += [inner for p in found if p.is_dir() for inner in _in_folder(p)]
-            sure += [p for p in found if p.is_file() and p.suffix.lower() not in _SIDECARS]
-        else:
+        if not path.exists() and not _PATTERN & set(text):
             raise UsageError(f"there is no file or folder {text!r}; check the path")
+        found = [path] if path.exists() else _matches(path)
+        if not found:
+            raise UsageError(f"no file matches {text!r}; check the pattern")
+        for one in found:
+            if one.is_dir() and not is_scene_folder(one):
+                maybe += _in_folder(one)
+            else:
+                sure.append(one)
     sure = list(dict.fromkeys(sure))
     maybe = [path for path in dict.fromkeys(maybe) if path not in set(sure)]
     if not sure and not maybe:
         raise UsageError("no line is named and none is found; name rasters, patterns or folders")
     return sure, maybe
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """Return what a pattern matches, sidecars left out."""
+    names = glob.glob(str(pattern), recursive=True)  # noqa: PTH207  # may be absolute
+    paths = sorted(Path(name) for name in names)
+    return [path for path in paths if path.suffix.lower() not in _SIDECARS]
 
 
 def _read_list(path: Path) -> list[str]:
@@ -74,11 +79,17 @@ def _read_list(path: Path) -> list[str]:
 
 
 def _in_folder(folder: Path) -> Iterator[Path]:
-    """Yield the rasters below a folder: GeoTIFFs, and files with an ENVI header beside them."""
+    """Yield the rasters below a folder: by suffix, and files with an ENVI header beside them."""
+    whole: set[Path] = set()
     for path in sorted(folder.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or not whole.isdisjoint(path.parents):
             continue
-        if path.suffix.lower() in _RASTERS:
+        if path.is_dir():
+            if is_scene_folder(path):
+                whole.add(path)
+                yield path
+        elif path.suffix.lower() in _RASTERS:
             yield path
         elif path.suffix.lower() == ".hdr":
             yield from _data_of(path)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 from hsimap._version import __version__
 from hsimap.errors import UsageError
 from hsimap.flightlines._agreement import TABLE, Sums, as_csv, tabulate
+from hsimap.flightlines._angles import angles_of
 from hsimap.flightlines._compose import Composer, MosaicSettings
 from hsimap.flightlines._grid import check_places, shared_grid
 from hsimap.flightlines._lines import FilePool, read_lines
-from hsimap.flightlines._weights import weight_of
+from hsimap.flightlines._weights import Method, weight_of
 from hsimap.mapping.checks import is_finished, make_folder
 from hsimap.mapping.commit import finalise, read_finished
 from hsimap.mapping.journal import RunFolder, locked
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from hsimap.flightlines._angles import SceneAngles
     from hsimap.flightlines._lines import MappedLine
+    from hsimap.flightlines._weights import Weight
     from hsimap.geometry import Grid
 
     Progress = Callable[[int, int], None]
@@ -91,8 +94,10 @@ def mosaic(
     lines = read_lines(folders)
     grid = _grid(lines, settings)
     zenith = _zenith(lines, settings)
-    identity = _identity(lines, grid, settings, zenith)
     with ExitStack() as stack:
+        angles = _angles(lines, settings, stack)
+        identity = _identity(lines, grid, settings, zenith)
+        identity["angles"] = angles is not None
         make_folder(out)
         stack.enter_context(locked(out))
         already = is_finished(out, identity, overwrite=settings.overwrite)
@@ -101,7 +106,7 @@ def mosaic(
             stack.callback(pool.close)
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
-            weights = [
+            weights: Sequence[Weight] = angles or [
                 weight_of(settings.method, line, pool=pool, scratch=run.path, zenith=layer)
                 for line, layer in zip(lines, zenith, strict=True)
             ]
@@ -133,6 +138,15 @@ def _grid(lines: Sequence[MappedLine], settings: MosaicSettings) -> Grid:
     with open_map(settings.template) as file:
         check_places([file.grid, *(line.grid for line in lines)])
         return file.grid
+
+
+def _angles(
+    lines: Sequence[MappedLine], settings: MosaicSettings, stack: ExitStack
+) -> list[SceneAngles] | None:
+    """Return the angles that the scenes come with, where these are to decide."""
+    if settings.method is not Method.NADIR or settings.zenith is not None:
+        return None
+    return angles_of(lines, stack)
 
 
 def _zenith(lines: Sequence[MappedLine], settings: MosaicSettings) -> list[Path | None]:

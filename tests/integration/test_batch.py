@@ -143,6 +143,13 @@ def test_envi_lines_of_a_folder_are_their_data_files(tmp_path):
     for name in ("a.bil", "a.hdr", "b", "b.hdr", "c.txt"):
         (tmp_path / name).write_bytes(b"")
     assert find_lines([str(tmp_path)])[1] == [tmp_path / "a.bil", tmp_path / "b"]
+    (tmp_path / "d.zarr").mkdir()
+    (tmp_path / "d.zarr" / "zarr.json").write_text("{}")
+    (tmp_path / "d.zarr" / "inner.tif").write_bytes(b"")
+    (tmp_path / "e.h5").write_bytes(b"")
+    found = find_lines([str(tmp_path)])[1]
+    assert found[2:] == [tmp_path / "d.zarr", tmp_path / "e.h5"]
+    assert find_lines([str(tmp_path / "*.zarr")])[0] == [tmp_path / "d.zarr"]
 
 
 def test_too_little_room_is_told_before_work_starts(campaign, toy_bundle, tmp_path, monkeypatch):

@@ -52,7 +52,15 @@ def flat(value):
 
 
 def write_line(
-    folder, grid, *, shares=None, height=None, valid=None, model="m" * 64, probabilities=True
+    folder,
+    grid,
+    *,
+    shares=None,
+    height=None,
+    valid=None,
+    model="m" * 64,
+    probabilities=True,
+    scene=None,
 ):
     """Write a folder as ``hsimap predict`` does.
 
@@ -98,8 +106,8 @@ def write_line(
         )
         layers[name] = describe_layer(layer)
     content = {
-        "identity": {}, "scene": {"name": folder.name, "path": None}, "model": digests, "notes": [],
-        "layers": layers, "finished": "", "seconds": 0,
+        "identity": {}, "scene": {"name": folder.name, "path": str(scene) if scene else None},
+        "model": digests, "notes": [], "layers": layers, "finished": "", "seconds": 0,
     }  # fmt: skip
     write_manifest(folder, content, files=files)
     return folder

@@ -127,6 +127,41 @@ def test_nadir_goes_by_the_layer_of_angles_where_one_is_given(tmp_path):
         mosaic(made, tmp_path / "n", settings=MosaicSettings(zenith="nowhere/{line}.tif"))
 
 
+def test_nadir_goes_by_the_angles_of_the_scenes_if_all_have_them(tmp_path, monkeypatch):
+    from hsimap.flightlines import _angles
+
+    grid = grid_of(40, 40)
+
+    class Scene:
+        def __init__(self, path):
+            self.grid, self._angle = grid, 20.0 if path.name == "a" else 5.0
+            self.layers = {"view_zenith": self} if path.read_text() else {}
+
+        def read_layer(self, name, window):
+            assert name == "view_zenith"
+            return np.full((window.height, window.width), self._angle, np.float32)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(_angles, "open_scene", Scene)
+    made = []
+    for name, value in (("a", 1), ("b", 2)):
+        (tmp_path / name).write_text("angles")
+        folder = tmp_path / "maps" / name
+        made.append(write_line(folder, grid, height=flat(value), scene=tmp_path / name))
+    mosaic(made, tmp_path / "m", settings=MosaicSettings())
+    assert (read(tmp_path / "m" / "height.tif") == 2).all()
+    (tmp_path / "b").write_text("")  # one line without: all go by the distance, and the first wins
+    mosaic(made, tmp_path / "n", settings=MosaicSettings())
+    assert (read(tmp_path / "n" / "height.tif") == 1).all()
+    with pytest.raises(OutputExistsError, match="angles"):
+        mosaic(made, tmp_path / "m", settings=MosaicSettings())
+
+
 def test_feather_is_the_mean_weighted_by_the_distance_to_the_edge(tmp_path):
     one = write_line(tmp_path / "a", grid_of(200, 40), height=flat(0))
     other = write_line(
