@@ -43,6 +43,28 @@ def test_one_line_on_its_own_grid_is_itself(lines, tmp_path, method):
     np.testing.assert_array_equal(count == 1, np.isfinite(read(line / "height.tif")))
 
 
+def test_where_stored_probabilities_are_equal_the_line_itself_decides(tmp_path):
+    def shares(x, y):
+        return np.stack([0.4 + 0 * x, 0.2 + 0 * x, 0.4 + 1e-7 + 0 * x])
+
+    line = write_line(tmp_path / "l", grid_of(20, 20), shares=shares)
+    stored = read(line / "cover_probability.tif")
+    assert (stored[0] == stored[2]).all()
+    mosaic([line], tmp_path / "m", settings=MosaicSettings())
+    assert (read(tmp_path / "m" / "cover.tif") == 9).all()
+
+
+def test_a_pixel_that_the_coarse_edge_leaves_out_keeps_a_weight(tmp_path):
+    from hsimap.flightlines._weights import edge_distance
+
+    grid = grid_of(16, 16)
+    valid = np.zeros((4, 4), dtype=bool)
+    valid[:2] = True
+    field = edge_distance(valid, grid, step=4, keep=tmp_path / "d.npy").at(grid.window, grid)
+    assert field[-1, 5] == 0.5
+    assert field[3, 8] > 2
+
+
 @METHODS
 def test_constants_stay_constant_wherever_a_line_is(tmp_path, method):
     made = [
