@@ -63,7 +63,10 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put the maps of many lines together on one grid, with a table of how far they agree."""
+    """Put the maps of many lines together on one grid.
+
+    Overlaps are compared: maps and a table say how far the lines agree.
+    """
     from hsimap import flightlines
 
     settings = flightlines.MosaicSettings(
