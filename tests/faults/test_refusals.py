@@ -85,7 +85,8 @@ def longer_header(scene):
 def test_a_changed_scene_is_not_resumed_and_the_field_is_named(
     scene, toy_bundle, tmp_path, change, fields, monkeypatch
 ):
-    monkeypatch.setattr("hsimap.scenes._fingerprint._HEAD", 1024)  # the file is larger than both ends
+    # The file is larger than both ends.
+    monkeypatch.setattr("hsimap.scenes._fingerprint._HEAD", 1024)
     begin(scene, toy_bundle, tmp_path / "maps")
     change(scene)
     with (
