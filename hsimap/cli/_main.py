@@ -11,12 +11,14 @@ import typer
 
 from hsimap._version import __version__
 from hsimap.cli import (
+    _batch,
     _config,
     _convert,
     _evaluate,
     _export,
     _import,
     _inspect,
+    _mosaic,
     _predict,
     _print,
     _project,
@@ -42,8 +44,8 @@ Start here:
   hsimap predict forest/scene.tif --out maps
 
 Exit codes: 0 ok, 2 usage, 10 input, 11 scene and model differ, 12 model folder, 20 disk,
-21 memory or device, 22 locked, 23 output exists, 30 verification, 70 bug, 130 and 143
-interrupted (the same command resumes).""",
+21 memory or device, 22 locked, 23 output exists, 30 verification, 40 some lines of a batch
+failed, 70 bug, 130 and 143 interrupted (the same command resumes).""",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -52,6 +54,8 @@ interrupted (the same command resumes).""",
 VERBS: Final = {
     "train": _train,
     "predict": _predict,
+    "batch": _batch,
+    "mosaic": _mosaic,
     "evaluate": _evaluate,
     "inspect": _inspect,
     "verify": _verify,

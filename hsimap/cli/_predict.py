@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from hsimap.cli._events import event_log
+from hsimap.cli._jobs import (
+    Device,
+    Force,
+    Intervals,
+    Job,
+    Nodata,
+    Precision,
+    Probabilities,
+    Resample,
+    Resampling,
+    Runtime,
+    Scale,
+    Show,
+)
 from hsimap.cli._options import Json, Overwrite, Quiet
 from hsimap.cli._progress import parse_bytes, tile_progress
+from hsimap.cli._spread import map_spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,50 +35,6 @@ if TYPE_CHECKING:
     from hsimap.cli._events import Log
     from hsimap.mapping import MapReport, MapSettings
     from hsimap.scenes import Scene
-
-
-class Runtime(StrEnum):
-    """What runs the network."""
-
-    AUTO = "auto"
-    TORCH = "torch"
-    ONNX = "onnx"
-    OPENVINO = "openvino"
-
-
-class Precision(StrEnum):
-    """What the network computes in."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
-    INT8 = "int8"
-
-
-class Device(StrEnum):
-    """Where the network runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class Resample(StrEnum):
-    """What is done where the scene has other bands than the model."""
-
-    NEVER = "never"
-    AUTO = "auto"
-    ALWAYS = "always"
-
-
-class Probabilities(StrEnum):
-    """Which probability maps are written."""
-
-    ALL = "all"
-    MAX = "max"
-    NONE = "none"
-
 
 EXAMPLES: Final = """
 hsimap predict line1.tif --out maps
@@ -109,34 +78,18 @@ def run(
     memory: Annotated[
         str, typer.Option(help="Budget of the whole process, as 800MiB.", metavar="SIZE")
     ] = "4GiB",
+    workers: Annotated[
+        int, typer.Option(help="Processes; --memory and --threads are each one's.", min=1)
+    ] = 1,
     probabilities: Annotated[
         Probabilities,
         typer.Option(help="Of a class map: a band a class, the highest only, or none."),
     ] = Probabilities.ALL,
-    intervals: Annotated[
-        int | None,
-        typer.Option(
-            help="Also map both ends of the prediction interval of each value, as 90.",
-            metavar="PERCENT",
-            min=1,
-            max=99,
-        ),
-    ] = None,
-    resample: Annotated[
-        Resample,
-        typer.Option(help="Of bands; auto: only those that are not near enough to the model's."),
-    ] = Resample.AUTO,
-    scale: Annotated[
-        float | None,
-        typer.Option(help="Reflectance of one stored unit, as 0.0001. Default: what is stated."),
-    ] = None,
-    nodata: Annotated[
-        float | None, typer.Option(help="Stored value of a missing sample. Default: as stated.")
-    ] = None,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Map a scene that does not look like the training scenes."),
-    ] = False,
+    intervals: Intervals = None,
+    resample: Resampling = Resample.AUTO,
+    scale: Scale = None,
+    nodata: Nodata = None,
+    force: Force = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan, memory and time; write nothing.")
@@ -172,40 +125,22 @@ def run(
             force=force,
             overwrite=overwrite,
         )
-        show = _Show(as_json=as_json, quiet=quiet)
-        for path, folder in zip(scenes, output_folders(scenes, out), strict=True):
-            job = _Job(path=path, folder=folder, model=model, scale=scale, nodata=nodata)
+        show = Show(as_json=as_json, quiet=quiet)
+        jobs = [
+            Job(path=path, folder=folder, model=model, scale=scale, nodata=nodata)
+            for path, folder in zip(scenes, output_folders(scenes, out), strict=True)
+        ]
+        if workers > 1 and not dry_run:
+            map_spread(jobs, settings, workers=workers, show=show, log=log)
+            return
+        for job in jobs:
             if dry_run:
                 _plan_one(job, settings, show=show)
             else:
                 _map_one(job, settings, show=show, log=log)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Show:
-    """How much is printed."""
-
-    as_json: bool
-    quiet: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """One scene, where its maps go, and what the user states of it."""
-
-    path: Path
-    folder: Path
-    model: Path | None
-    scale: float | None
-    nodata: float | None
-
-    def open(self) -> Scene:
-        from hsimap.scenes import open_scene
-
-        return open_scene(self.path, nodata=self.nodata, scale=self.scale)
-
-
-def _map_one(job: _Job, settings: MapSettings, *, show: _Show, log: Log) -> None:
+def _map_one(job: Job, settings: MapSettings, *, show: Show, log: Log) -> None:
     from hsimap.mapping import choose_model, map_scene
 
     def listen(event: str, facts: Mapping[str, object]) -> None:
@@ -220,7 +155,7 @@ def _map_one(job: _Job, settings: MapSettings, *, show: _Show, log: Log) -> None
     _print_report(report, as_json=show.as_json)
 
 
-def _plan_one(job: _Job, settings: MapSettings, *, show: _Show) -> None:
+def _plan_one(job: Job, settings: MapSettings, *, show: Show) -> None:
     from hsimap.mapping import choose_model
 
     with job.open() as scene:

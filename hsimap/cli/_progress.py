@@ -11,12 +11,18 @@ from hsimap.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
+def tile_progress(label: str, *, quiet: bool) -> AbstractContextManager[Callable[[int, int], None]]:
+    """Give a callback of (done, total) tiles; see :func:`progress_of`."""
+    return progress_of(label, "tiles", quiet=quiet)
+
+
 @contextmanager
-def tile_progress(label: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+def progress_of(label: str, unit: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """Give a callback of (done, total) that draws a bar with the time left on a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None  # noqa: ARG005
@@ -32,7 +38,7 @@ def tile_progress(label: str, *, quiet: bool) -> Iterator[Callable[[int, int], N
     )
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"),
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as bars:

@@ -31,16 +31,16 @@ def run(
     Every layer has its style; paths are relative. The outlines of the scenes lie beside it.
     """
     from hsimap.errors import OutputExistsError, UsageError
-    from hsimap.products import is_map_folder, open_maps, write_project
+    from hsimap.products import is_map_folder, open_folders, write_project
 
     if out.suffix != ".qgs":
         raise UsageError(f"a project is a .qgs file, got --out {out}")
     if out.exists() and not overwrite:
         raise OutputExistsError(f"{out} exists; use --overwrite or choose another --out")
-    folders = [open_maps(path) for path in maps]
+    folders = open_folders(maps)
     own = {path.resolve() for path in maps}
     found = sorted(path for path in lines.iterdir() if is_map_folder(path)) if lines else []
-    strips = [open_maps(path) for path in found if path.resolve() not in own]
+    strips = open_folders([path for path in found if path.resolve() not in own])
     out.parent.mkdir(parents=True, exist_ok=True)
     named = title or out.resolve().parent.name
     written = write_project(out, folders, title=named, lines=strips)

@@ -38,11 +38,11 @@ def run(
     A collection of STAC 1.1, with an item a folder, checksums and classes.
     """
     from hsimap.errors import OutputExistsError
-    from hsimap.products import open_maps, write_catalogue
+    from hsimap.products import open_folders, write_catalogue
 
     if (out / "collection.json").exists() and not overwrite:
         raise OutputExistsError(f"{out} holds a catalogue; use --overwrite or another --out")
-    folders = [open_maps(path) for path in maps]
+    folders = open_folders(maps)
     when = _span(time)
     if when is None:
         typer.echo("note: --time is not given; the items have the time of mapping", err=True)

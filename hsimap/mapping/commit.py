@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,16 @@ _AT_A_TIME: Final = 2
 _PACKAGES: Final = ("numpy", "rasterio", "onnxruntime-gpu", "onnxruntime", "torch")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What is published beside the maps of a run."""
+
+    files: tuple[Path, ...] = ()
+    """Other files of the run folder."""
+    lines: tuple[MapFolder, ...] = ()
+    """Flight lines that the project shows in a group of their own."""
+
+
 def read_finished(folder: Path) -> dict[str, Any]:
     """Return the manifest of a finished folder; empty where there is none."""
     if not (folder / MANIFEST).exists():
@@ -46,8 +57,9 @@ def finalise(
     run: RunFolder,
     stores: list[tuple[Product, LayerStore]],
     *,
-    record: dict[str, object],
+    record: dict[str, Any],
     started: float,
+    beside: Beside = Beside(),
 ) -> None:
     """Write, read back and rename every map, then preview and project, then the manifest.
 
@@ -63,6 +75,8 @@ def finalise(
         What the manifest says beside files and times.
     started : float
         ``time.monotonic()`` at the start of the run.
+    beside : Beside
+        What a mosaic has beside its maps.
     """
     run.withdraw(folder / MANIFEST)
     crash_point("manifest-withdrawn")
@@ -71,11 +85,11 @@ def finalise(
     written = _write_maps(staging, stores)
     layers = tuple(product.layer for product, _ in stores)
     write_preview(staging / PREVIEW, layers, staging)
-    written.append(staging / PREVIEW)
+    written += [staging / PREVIEW, *beside.files]
     crash_point("preview-written")
-    name = layers[0].tags["HSIMAP_SCENE"]
+    name = record["scene"]["name"]
     maps = MapFolder(name=name, path=staging, layers=layers)
-    written += write_project(staging / PROJECT, [maps], title=name)
+    written += write_project(staging / PROJECT, [maps], title=name, lines=beside.lines, home=folder)
     crash_point("project-written")
     _publish(written, folder, run)
     files = [folder / path.name for path in written]

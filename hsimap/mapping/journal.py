@@ -83,7 +83,7 @@ def differing_fields(mine: Mapping[str, object], other: Mapping[str, object]) ->
     return names
 
 
-class LayerStore:
+class StripFile:
     """The strips of one map as a flat ``(band, y, x)`` file, space taken up front.
 
     Parameters
@@ -108,8 +108,6 @@ class LayerStore:
                 f"{path.parent} has no room for the {size / 2**20:.1f} MiB of {layer.name}:"
                 f" {error.strerror}; free some space or choose another --out"
             ) from error
-        self.cog = CogWriter(path.parent, layer, self.read)
-        """Encodes the rows that are told to be final; nothing of it is needed for a resume."""
 
     def _offset(self, band: int, row: int) -> int:
         return (band * self._shape[1] + row) * self._shape[2] * self._dtype.itemsize
@@ -150,9 +148,30 @@ class LayerStore:
         os.fdatasync(self._handle)
 
     def close(self) -> None:
+        """Give the file back."""
+        os.close(self._handle)
+
+
+class LayerStore(StripFile):
+    """The strips of one map, and the encoder that makes tiles of them.
+
+    Parameters
+    ----------
+    path : Path
+        Made if it is not there.
+    layer : Layer
+        Shape and dtype.
+    """
+
+    def __init__(self, path: Path, layer: Layer) -> None:
+        super().__init__(path, layer)
+        self.cog = CogWriter(path.parent, layer, self.read)
+        """Encodes the rows that are told to be final; nothing of it is needed for a resume."""
+
+    def close(self) -> None:
         """Give the files back."""
         self.cog.close()
-        os.close(self._handle)
+        super().close()
 
 
 class RunFolder:
@@ -210,9 +229,10 @@ class RunFolder:
         os.truncate(path, sound)
         return done
 
-    def record(self, strip: int, crc: Mapping[str, int]) -> None:
-        """Note a strip whose data are durable."""
-        self._journal.write(json.dumps({"strip": strip, "crc": dict(crc)}) + "\n")
+    def record(self, receipts: Mapping[int, Mapping[str, int]]) -> None:
+        """Note strips whose data are durable: strip to map to CRC-32."""
+        for strip, crc in sorted(receipts.items()):
+            self._journal.write(json.dumps({"strip": strip, "crc": dict(crc)}) + "\n")
         self._journal.flush()
         os.fdatasync(self._journal.fileno())
 

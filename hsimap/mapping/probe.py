@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hsimap.errors import VerificationError
 from hsimap.mapping.commit import read_finished
@@ -56,19 +56,26 @@ def resolve_route(
 
 def stored_route(out: Path) -> Route | None:
     """Return the route of the run that an output folder holds; None where there is none."""
+    told = stored_identity(out).get("runtime", {})
+    if not told:
+        return None
+    precision = str(told.get("precision"))
+    return Route(str(told.get("runtime")), "fp32" if precision == "float32" else precision)
+
+
+def stored_identity(out: Path) -> dict[str, Any]:
+    """Return the identity of the run, finished or not, that a folder holds; else nothing."""
     try:
         identity = read_finished(out).get("identity")
     except VerificationError:
-        return None  # a damaged manifest, of which more is said before the first strip
+        return {}  # a damaged manifest, of which more is said before the first strip
     if not identity:
         try:
             text = (out / RUN_FOLDER / "identity.json").read_text(encoding="utf-8")
             identity = json.loads(text)
         except (OSError, ValueError):
-            return None
-    told = identity.get("runtime", {}) if isinstance(identity, dict) else {}
-    precision = str(told.get("precision"))
-    return Route(str(told.get("runtime")), "fp32" if precision == "float32" else precision)
+            return {}
+    return identity if isinstance(identity, dict) else {}
 
 
 def fastest(

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from hsimap.products._cog import CogWriter
-from hsimap.products._folder import MapFolder, MapReader, open_maps
+from hsimap.products._folder import (
+    MapFolder,
+    MapReader,
+    folder_names,
+    open_folders,
+    open_maps,
+)
 from hsimap.products._footprints import FOOTPRINTS, write_footprints
-from hsimap.products._layer import BLOCK, QA, Layer, describe_layers, flag_layer, layers_of
+from hsimap.products._layer import (
+    BLOCK,
+    QA,
+    Group,
+    Layer,
+    describe_layers,
+    flag_layer,
+    layers_of,
+)
 from hsimap.products._manifest import (
     MANIFEST,
     RUN_FOLDER,
@@ -19,6 +33,7 @@ from hsimap.products._manifest import (
 )
 from hsimap.products._preview import write_preview
 from hsimap.products._project import PROJECT, write_project
+from hsimap.products._read import RasterFile
 from hsimap.products._restyle import names_and_colors, restyle, task_name, task_of_raster
 from hsimap.products._sheet import write_sheet
 from hsimap.products._stac import write_catalogue
@@ -36,16 +51,20 @@ __all__ = [
     "RAMPS",
     "RUN_FOLDER",
     "CogWriter",
+    "Group",
     "Layer",
     "MapFolder",
     "MapReader",
+    "RasterFile",
     "describe_layers",
     "file_entry",
     "flag_layer",
+    "folder_names",
     "is_map_folder",
     "is_unfinished",
     "layers_of",
     "names_and_colors",
+    "open_folders",
     "open_maps",
     "read_coarse",
     "read_manifest",

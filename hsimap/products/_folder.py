@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from hsimap.errors import InputError, UsageError
 from hsimap.products._layer import Layer, layers_of
 from hsimap.products._manifest import MANIFEST, read_manifest
+from hsimap.products._read import RasterFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hsimap.geometry import Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +54,44 @@ def open_maps(path: Path) -> MapFolder:
     return MapFolder(name=name, path=path, layers=layers, manifest=manifest)
 
 
-class MapReader:
+def open_folders(paths: Sequence[Path]) -> list[MapFolder]:
+    """Return the maps of finished folders; where names of scenes repeat, by those of the folders.
+
+    Raises
+    ------
+    UsageError, VerificationError
+        As :func:`open_maps`.
+    """
+    folders = [open_maps(path) for path in paths]
+    if len({folder.name for folder in folders}) == len(folders):
+        return folders
+    names = folder_names([path.resolve() for path in paths])
+    return [replace(folder, name=name) for folder, name in zip(folders, names, strict=True)]
+
+
+def folder_names(folders: Sequence[Path]) -> list[str]:
+    """Return a name for each folder: its own, with as many of its parents as tell it apart.
+
+    Raises
+    ------
+    UsageError
+        If two are the same.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> folder_names([Path("maps/a/line"), Path("maps/b/line")])
+    ['a_line', 'b_line']
+    """
+    depth = max(len(folder.parts) for folder in folders)
+    for n in range(1, depth + 1):
+        names = ["_".join(part.strip("/") for part in folder.parts[-n:]) for folder in folders]
+        if len(set(names)) == len(names):
+            return names
+    raise UsageError(f"the folders {', '.join(map(str, folders))} are not all different")
+
+
+class MapReader(RasterFile):
     """Windows of a finished map.
 
     Parameters
@@ -79,43 +108,14 @@ class MapReader:
     """
 
     def __init__(self, folder: MapFolder, layer: Layer) -> None:
-        self.layer, self._path = layer, folder.file(layer)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                self._file = rasterio.open(self._path, driver="GTiff")
-        except RasterioError as error:
-            raise InputError(f"{self._path} cannot be read: {error}") from None
+        path = folder.file(layer)
+        if not path.exists():
+            raise InputError(f"{path} is missing; map the scene again with --overwrite")
+        super().__init__(path, driver="GTiff")
+        self.layer = layer
         found = (self._file.count, self._file.height, self._file.width, self._file.dtypes[0])
         wanted = (len(layer.bands), layer.grid.height, layer.grid.width, layer.dtype)
         if found != wanted:
             self.close()
-            raise InputError(f"{self._path} is {found} and its manifest says {wanted}; map again")
-
-    def read(self, window: Window) -> NDArray[np.generic]:
-        """Return ``(band, y, x)`` stored numbers of a window that lies inside the map."""
-        rows, cols = window.slices
-        area = ((rows.start, rows.stop), (cols.start, cols.stop))
-        try:
-            values: NDArray[np.generic] = self._file.read(window=area)
-        except RasterioError as error:
-            raise InputError(f"{self._path} cannot be read at {window}: {error}") from None
-        return values
-
-    def valid(self, values: NDArray[np.generic]) -> NDArray[np.bool_]:
-        """Return ``(band, y, x)`` True = not nodata."""
-        if self.layer.kind == "values":
-            known: NDArray[np.bool_] = ~np.isnan(values)
-            return known
-        here: NDArray[np.bool_] = np.not_equal(values, self.layer.nodata)
-        return here
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+            raise InputError(f"{path} is {found} and its manifest says {wanted}; map again")
+        self.grid = layer.grid

@@ -30,22 +30,24 @@ _CLOCK: Final = {"OGR_CURRENT_DATE": "1970-01-01T00:00:00.000Z"}
 """A GeoPackage holds the time of its last change; equal content is to have equal bytes."""
 
 
-def write_footprints(path: Path, folders: Sequence[MapFolder]) -> None:
+def write_footprints(path: Path, folders: Sequence[MapFolder], *, crs: str | None = None) -> None:
     """Write one polygon a folder of maps: what it is called, its model, its valid share.
 
     Parameters
     ----------
     path : Path
-        The GeoPackage; the CRS is that of the first folder's maps.
+        The GeoPackage.
     folders : sequence of MapFolder
         The scenes.
+    crs : str, optional
+        WKT of the outlines; by default that of the first folder's maps.
 
     Raises
     ------
     StorageError
         If it cannot be written.
     """
-    crs = folders[0].layers[0].grid.crs
+    crs = crs or folders[0].layers[0].grid.crs
     outlines, shares = zip(*(outline_of(folder, crs) for folder in folders), strict=True)
     tags = [folder.layers[0].tags for folder in folders]
     fields = {

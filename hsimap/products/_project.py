@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
@@ -36,6 +37,22 @@ _MARGIN: Final = 0.03
 _LINES: Final = "Flight lines"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """The folder of a project."""
+
+    now: Path
+    later: Path
+    """Where it is read."""
+
+    def source(self, folder: MapFolder, layer: Layer) -> str:
+        """Return where a map lies seen from the project, as QGIS writes it on every system."""
+        start = self.now if folder.path == self.now else self.later
+        place = os.path.relpath(folder.path, start).replace(os.sep, "/")
+        head = "./" if place == "." else f"{place}/" if place.startswith(".") else f"./{place}/"
+        return f"{head}{layer.name}.tif"
+
+
 def write_project(
     path: Path,
     folders: Sequence[MapFolder],
@@ -43,6 +60,7 @@ def write_project(
     title: str,
     lines: Sequence[MapFolder] = (),
     extra: Sequence[ProjectLayer] = (),
+    home: Path | None = None,
 ) -> list[Path]:
     """Write a project of maps, and the GeoPackage of footprints that it shows.
 
@@ -63,6 +81,8 @@ def write_project(
         The flight lines of a mosaic, which go into a group of their own.
     extra : sequence of ProjectLayer
         Drawn above the maps, as a layer of stands.
+    home : Path, optional
+        Folder that the project and what lies beside it will be moved to.
 
     Returns
     -------
@@ -77,8 +97,9 @@ def write_project(
         If a map cannot be read.
     """
     every = [*folders, *lines]
-    write_footprints(path.parent / FOOTPRINTS, lines or folders)
     crs = folders[0].layers[0].grid.crs
+    write_footprints(path.parent / FOOTPRINTS, lines or folders, crs=crs)
+    here = _Place(now=path.parent, later=home or path.parent)
     box = union_of([bounds_of(layer) for folder in folders for layer in folder.layers])
     outlines = polygon_layer(
         "Scene footprints",
@@ -92,10 +113,10 @@ def write_project(
     entries = [*extra, outlines]
     for entry in entries:
         _leaf(tree, entry)
-    entries += _groups(tree, folders, path=path, lead=True)
+    entries += _groups(tree, folders, here=here, lead=True)
     if lines:
         group = _group(tree, _LINES, expanded=False)
-        entries += _groups(group, lines, path=path, lead=False)
+        entries += _groups(group, lines, here=here, lead=False)
     root = _document(title, crs, box)
     _fill(root, tree, entries)
     path.write_bytes(_text(root))
@@ -103,7 +124,7 @@ def write_project(
 
 
 def _groups(
-    tree: ET.Element, folders: Sequence[MapFolder], *, path: Path, lead: bool
+    tree: ET.Element, folders: Sequence[MapFolder], *, here: _Place, lead: bool
 ) -> list[ProjectLayer]:
     """Fill a branch with the maps of folders, sorted into groups; return its entries."""
     entries = []
@@ -121,7 +142,7 @@ def _groups(
                 entry = raster_layer(
                     layer,
                     folder.file(layer),
-                    source=_relative(folder, layer, path),
+                    source=here.source(folder, layer),
                     name=folder.name if len(folders) > 1 else None,
                     shown=lead,
                 )
@@ -129,13 +150,6 @@ def _groups(
                 entries.append(entry)
             lead = False  # one variable is enough to begin with
     return entries
-
-
-def _relative(folder: MapFolder, layer: Layer, path: Path) -> str:
-    """Return where a map lies seen from the project, as QGIS writes it on every system."""
-    place = os.path.relpath(folder.path, path.parent).replace(os.sep, "/")
-    start = "./" if place == "." else f"{place}/" if place.startswith(".") else f"./{place}/"
-    return f"{start}{layer.name}.tif"
 
 
 def _group(parent: ET.Element, name: str, *, expanded: bool) -> ET.Element:

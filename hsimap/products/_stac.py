@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import rasterio
 import shapely
 
-from hsimap._version import __version__
 from hsimap.errors import StorageError, UsageError
 from hsimap.products._footprints import outline_of
 from hsimap.products._layer import Layer, meaning
+from hsimap.products._origin import ITEM, processing, sources
 from hsimap.products._qgis import bounds_of
 
 if TYPE_CHECKING:
@@ -84,9 +84,11 @@ def write_catalogue(
     if len(set(identifiers)) != len(identifiers):
         raise UsageError(f"names of scenes must differ in a catalogue, got {identifiers}")
     items = []
+    known = {f.path.name: name for name, f in zip(identifiers, folders, strict=True)}
     for name, folder in zip(identifiers, folders, strict=True):
         path = out / name / f"{name}.json"
-        items.append((path, _item(folder, name, path=path, when=when, model=model)))
+        item = _item(folder, name, path=path, when=when, model=model)
+        items.append((path, {**item, "links": [*sources(folder, known), *item["links"]]}))
     if model is not None:
         name = str(model["id"])
         items.append((out / name / f"{name}.json", _linked(dict(model), identifier(title))))
@@ -119,12 +121,12 @@ def _item(
     path: Path,
     when: tuple[str, str] | None,
     model: Mapping[str, Any] | None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     main = folder.layers[0]
     properties: dict[str, object] = {"title": folder.name, **_times(folder, when)}
     properties |= {"gsd": math.sqrt(abs(main.grid.transform.determinant)), **_projection(main)}
-    properties |= _processing(folder)
-    item: dict[str, object] = {
+    properties |= processing(folder)
+    item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": STAC_VERSION,
         "stac_extensions": list(EXTENSIONS.values()),
@@ -132,12 +134,11 @@ def _item(
         **_geometry(folder),
         "properties": properties,
         "assets": _assets(folder, path),
-        "links": [*_sources(folder)],
+        "links": [],
     }
     if model is not None:
         link = {"rel": "derived_from", "href": f"../{model['id']}/{model['id']}.json"}
-        links: Any = item["links"]
-        links.append({**link, "type": "application/geo+json", "title": "model"})
+        item["links"].append({**link, "type": ITEM, "title": "model"})
     return item
 
 
@@ -171,28 +172,6 @@ def _projection(layer: Layer) -> dict[str, object]:
     if code:
         return facts | {"proj:code": f"EPSG:{code}"}
     return facts | {"proj:code": None, "proj:wkt2": crs.to_wkt(version="WKT2_2019")}
-
-
-def _processing(folder: MapFolder) -> dict[str, object]:
-    tags = folder.layers[0].tags
-    model = tags.get("HSIMAP_MODEL", "")
-    digest = tags.get("HSIMAP_MODEL_DIGEST", "")[:12]
-    versions = {str(k): str(v) for k, v in folder.manifest.get("versions", {}).items()}
-    facts: dict[str, object] = {
-        "processing:level": "L4",
-        "processing:lineage": f"Mapped from {folder.name} with the model {model} {digest}".strip(),
-        "processing:software": {"hsimap": __version__, **versions},
-        "processing:version": str(folder.manifest.get("identity", {}).get("hsimap", __version__)),
-    }
-    if "finished" in folder.manifest:
-        facts["processing:datetime"] = folder.manifest["finished"]
-    return facts
-
-
-def _sources(folder: MapFolder) -> list[dict[str, object]]:
-    """Return a link to the scene: its name alone, as a path means nothing elsewhere."""
-    names = folder.manifest.get("identity", {}).get("scene") or {}
-    return [{"rel": "derived_from", "href": str(name), "title": "scene"} for name in names if name]
 
 
 def _assets(folder: MapFolder, path: Path) -> dict[str, object]:

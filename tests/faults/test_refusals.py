@@ -10,6 +10,7 @@ import pytest
 
 from hsimap.errors import InputError, OutputExistsError, StorageError, VerificationError
 from hsimap.mapping import MapSettings, map_scene
+from hsimap.mapping import identity as identity_module
 from hsimap.mapping import run as run_module
 from hsimap.mapping.journal import RunFolder
 from hsimap.products import RUN_FOLDER
@@ -84,9 +85,8 @@ def longer_header(scene):
 def test_a_changed_scene_is_not_resumed_and_the_field_is_named(
     scene, toy_bundle, tmp_path, change, fields, monkeypatch
 ):
-    monkeypatch.setattr(
-        "hsimap.scenes._fingerprint._HEAD", 1024
-    )  # the file is larger than both ends
+    # The file is larger than both ends.
+    monkeypatch.setattr("hsimap.scenes._fingerprint._HEAD", 1024)
     begin(scene, toy_bundle, tmp_path / "maps")
     change(scene)
     with (
@@ -129,7 +129,7 @@ def test_another_version_of_what_decides_a_bit_does_not_resume(
     scene, toy_bundle, tmp_path, monkeypatch
 ):
     begin(scene, toy_bundle, tmp_path / "maps")
-    monkeypatch.setattr(run_module, "version", lambda name: f"{name} 99")
+    monkeypatch.setattr(identity_module, "version", lambda name: f"{name} 99")
     words = r"differs in versions\.numpy, versions\.rasterio;"
     with open_scene(scene) as opened, pytest.raises(OutputExistsError, match=words):
         map_scene(opened, toy_bundle, settings=SMALL, out=tmp_path / "maps")
@@ -173,10 +173,10 @@ def test_a_kill_loses_one_strip_and_one_tile_row_however_slow_the_disk_is(
     tiles, unsaved = 0, []
     record = RunFolder.record
 
-    def slowly(self, strip, crc):
+    def slowly(self, receipts):
         time.sleep(0.05)
-        unsaved.append(tiles - strip * 4)
-        record(self, strip, crc)
+        unsaved.append(tiles - min(receipts) * 4)
+        record(self, receipts)
 
     def count(done, total):
         nonlocal tiles

@@ -54,15 +54,15 @@ def test_a_store_that_cannot_fit_is_refused_before_anything_is_written(tmp_path,
 
 def test_the_journal_survives_a_torn_last_line(tmp_path):
     run = RunFolder(tmp_path, {"a": 1}, overwrite=False)
-    run.record(0, {"lai": 7})
-    run.record(1, {"lai": 8})
+    run.record({0: {"lai": 7}})
+    run.record({1: {"lai": 8}})
     run.close()
     journal = run.path / "journal.jsonl"
     with journal.open("a") as file:
         file.write('{"strip": 2, "crc": {"la')
     again = RunFolder(tmp_path, {"a": 1}, overwrite=False)
     assert again.done == {0: {"lai": 7}, 1: {"lai": 8}}
-    again.record(2, {"lai": 9})
+    again.record({2: {"lai": 9}})
     again.close()
     assert [json.loads(x)["strip"] for x in journal.read_text().splitlines()] == [0, 1, 2]
 

@@ -1,0 +1,304 @@
+"""A campaign on one and on two processes: time, bytes, kills, and the mosaic beside the truth.
+
+    python benchmarks/campaign.py --model models/boreal-demo --out campaign.json
+    python benchmarks/campaign.py --model MODEL --only time --pin
+
+Writes a simulated campaign (or takes --campaign FOLDER) and maps it with ``hsimap batch``: in one
+process, on two workers, on two workers of which one is killed twice, and on a cluster whose
+scheduler is killed, after which the same command is run again. Every map must have the same bytes
+in all runs. Then the mosaic is held against the truth of the forest and its steps at the borders of
+lines against its own table of agreement, and its peak memory is taken over four lines and over all.
+--only time runs one and two dask workers and nothing else; with --pin the processes may use as many
+cores as there are workers. Figures go to --out as JSON; --work keeps the maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import rasterio
+from rasterio.vrt import WarpedVRT
+
+SUFFIXES = {".tif", ".qml", ".png", ".csv", ".qgs", ".gpkg", ".xml"}
+FEW = 4
+"""Lines of the smaller mosaic; they reach as far as all of them."""
+
+
+def start(*arguments: object, cores: int | None = None) -> subprocess.Popen[bytes]:
+    """Start a Python module with arguments, on so many cores at most."""
+    command = [sys.executable, "-m", *map(str, arguments)]
+    if cores is not None:
+        command = ["taskset", "-c", f"0-{cores - 1}", *command]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
+
+
+def peak_of(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process; return the most memory it held without file-backed pages, in bytes."""
+    most = 0
+    while process.poll() is None:
+        try:
+            info = psutil.Process(process.pid).memory_info()
+            most = max(most, info.rss - info.shared)
+        except psutil.NoSuchProcess:
+            break
+        time.sleep(0.05)
+    return most
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the hash of every file of a campaign that must repeat to the byte."""
+    files = [p for p in sorted(folder.rglob("*")) if p.suffix in SUFFIXES]
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def runs_in(log: Path) -> list[int]:
+    """Return the strips of each run that a log tells of: how many."""
+    if not log.exists():
+        return []
+    events = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
+    return [len(event["done"]) for event in events if event["event"] == "strips"]
+
+
+def kill_twice(process: subprocess.Popen[bytes], log: Path) -> int:
+    """Kill a worker when two and when six runs of strips are in; return how many were killed."""
+    killed = 0
+    while process.poll() is None and killed < 2:
+        if len(runs_in(log)) >= (2, 6)[killed]:
+            children = psutil.Process(process.pid).children(recursive=True)
+            workers = [p for p in children if "spawn_main" in " ".join(p.cmdline())]
+            if workers:
+                workers[0].send_signal(signal.SIGKILL)
+                killed += 1
+        time.sleep(0.05)
+    return killed
+
+
+class Case:
+    """One way to map the campaign.
+
+    Parameters
+    ----------
+    scenes : list of Path
+        The lines.
+    out : Path
+        Where their maps go.
+    options : list
+        Of ``hsimap batch``.
+    """
+
+    def __init__(self, scenes: list[Path], out: Path, options: list[object]) -> None:
+        self.out, self.log = out, out.with_suffix(".log")
+        self._words = ["hsimap", "batch", *scenes, "--out", out, "--log-json", self.log, *options]
+
+    def begin(self, *options: object, cores: int | None = None) -> subprocess.Popen[bytes]:
+        """Start it."""
+        self.log.unlink(missing_ok=True)
+        return start(*self._words, *options, cores=cores)
+
+    def timed(self, *options: object, cores: int | None = None, kill: bool = False) -> Any:  # noqa: ANN401
+        """Run it; return its seconds and how many workers were killed."""
+        started = time.monotonic()
+        process = self.begin(*options, cores=cores)
+        killed = kill_twice(process, self.log) if kill else 0
+        if process.wait():
+            raise SystemExit(f"hsimap batch ended with {process.returncode}")
+        return {"seconds": round(time.monotonic() - started, 2), "killed": killed}
+
+
+def journalled(out: Path) -> int:
+    """Return how many strips the journals of unfinished lines and the finished lines hold."""
+    total = 0
+    for path in out.glob("*/.hsimap-run/journal.jsonl"):
+        total += sum(line.endswith("}") for line in path.read_text().splitlines())
+    for path in out.glob("*/manifest.json"):
+        total += json.loads(path.read_text())["plan"].get("strips", 0)
+    return total
+
+
+def scheduler_killed(case: Case) -> dict[str, Any]:
+    """Kill the scheduler of a cluster after eight runs of strips; run the same command again."""
+    with tempfile.TemporaryDirectory() as name:
+        port = 18786
+        words = ("--host", "127.0.0.1", "--port", port, "--no-dashboard")
+        scheduler = start("distributed.cli.dask_scheduler", *words)
+        address = f"tcp://127.0.0.1:{port}"
+        alone = ("--nthreads", 1, "--nworkers", 2, "--memory-limit", 0, "--no-dashboard")
+        where = ("--local-directory", name, "--death-timeout", 20)
+        workers = start("distributed.cli.dask_worker", address, *alone, *where)
+        process = case.begin("--scheduler", address)
+        while process.poll() is None and len(runs_in(case.log)) < 8:
+            time.sleep(0.05)
+        scheduler.kill()
+        code = process.wait()
+        workers.terminate()
+        workers.wait()
+    kept = journalled(case.out)
+    case.timed("--workers", 2)
+    told = json.loads((case.out / "campaign.json").read_text())["lines"]
+    again = sum(runs_in(case.log))
+    strips = sum(line["strips"] for line in told)
+    found = {"exit_code": code, "strips": strips, "kept": kept, "computed_again": again}
+    return {**found, "only_the_missing": kept + again == strips}
+
+
+def on_truth(map_path: Path, truth: Path, band: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a map and a band of the truth on the truth's grid, where both are known."""
+    with rasterio.open(map_path) as found, rasterio.open(truth) as known, WarpedVRT(
+        found, crs=known.crs, transform=known.transform, width=known.width, height=known.height,
+    ) as there:  # fmt: skip
+        mapped, expected = there.read(1), known.read(band)
+    if map_path.name.endswith("_class.tif"):
+        seen = (mapped != 255) & (expected != 0)
+    else:
+        seen = np.isfinite(mapped) & np.isfinite(expected)
+    return mapped[seen], expected[seen]
+
+
+def accuracies(out: Path, lines: list[Path], truth: Path) -> dict[str, dict[str, float]]:
+    """Return the share of right pixels, or the RMSE, of the mosaic and of all lines together."""
+    shares = {}
+    for source in ("classes", "variables"):
+        with rasterio.open(truth / f"{source}.tif") as file:
+            names = list(file.descriptions)
+        for band, name in enumerate(names, 1):
+            if not (out / "mosaic" / f"{name}.tif").exists():
+                continue
+            errors = []
+            for folder in (out / "mosaic", *lines):
+                mapped, expected = on_truth(folder / f"{name}.tif", truth / f"{source}.tif", band)
+                off = mapped == expected if source == "classes" else (mapped - expected) ** 2.0
+                errors.append((float(off.sum()), off.size))
+            total = [errors[0], [sum(column) for column in zip(*errors[1:], strict=True)]]
+            both = [right / n if source == "classes" else (right / n) ** 0.5 for right, n in total]
+            shares[name] = {"mosaic": round(both[0], 5), "lines": round(both[1], 5)}
+    return shares
+
+
+def steps(mosaic: Path, table: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return, variable by variable, how neighbours differ across a border of lines and elsewhere.
+
+    Of values the root mean square, of classes the share that differs. ``step`` is what a border
+    adds: the difference of the squares' root, or of the shares. ``repeat`` is what the table of
+    agreement says of the same ground seen twice.
+    """
+    with rasterio.open(mosaic / "source_line.tif") as file:
+        source = file.read(1)
+    known = source != 255
+    beside = [(np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])]
+    pairs = [known[a] & known[b] for a, b in beside]
+    across = [both & (source[a] != source[b]) for both, (a, b) in zip(pairs, beside, strict=True)]
+    found = {}
+    for row in table:
+        if row["line_a"] != "all":
+            continue
+        with rasterio.open(mosaic / f"{row['variable']}.tif") as file:
+            values = file.read(1)
+        classes = row["rmsd"] is None
+        sums = np.zeros((2, 2))
+        for (a, b), both, border in zip(beside, pairs, across, strict=True):
+            off = (values[a] != values[b]) if classes else (values[a] - values[b]) ** 2.0
+            for k, here in enumerate((border, both & ~border)):
+                there = off[here]
+                there = there[np.isfinite(there)]
+                sums[k] += there.sum(), there.size
+        border, inside = sums[:, 0] / sums[:, 1]
+        if classes:
+            told = {"border": border, "inside": inside, "step": border - inside}
+            told["repeat"] = 1 - row["agreement"]
+        else:
+            told = {"border": border**0.5, "inside": inside**0.5, "repeat": row["rmsd"]}
+            told["step"] = max(border - inside, 0) ** 0.5
+        found[row["variable"]] = {key: float(f"{value:.4g}") for key, value in told.items()}
+    return found
+
+
+def flat(lines: list[Path], folder: Path) -> dict[str, float]:
+    """Return the mosaic's peak memory over a few lines that reach as far, and over all, in MiB."""
+    few = [lines[round(k * (len(lines) - 1) / (FEW - 1))] for k in range(FEW)]
+    peaks = {}
+    for chosen in (few, lines):
+        n = len(chosen)
+        process = start("hsimap", "mosaic", *chosen, "--out", folder / f"mosaic_{n}", "--quiet")
+        peaks[f"{n} lines"] = round(peak_of(process) / 2**20, 1)
+    return peaks
+
+
+def judged(case: Case, campaign: Path, root: Path) -> dict[str, Any]:
+    """Return what is to be said of a finished campaign's maps."""
+    folders = [p for p in sorted(case.out.iterdir()) if p.name.startswith("line_")]
+    told = json.loads((case.out / "campaign.json").read_text())["mosaic"]
+    return {
+        "agreement": told["agreement"],
+        "mosaic_size": [told["height"], told["width"]],
+        "accuracy": accuracies(case.out, folders, campaign / "truth"),
+        "steps": steps(case.out / "mosaic", told["agreement"]),
+        "mosaic_peak_mib": flat(folders, root),
+    }
+
+
+def measure(asked: argparse.Namespace, root: Path) -> dict[str, Any]:
+    """Write the campaign, run every case, and return all figures."""
+    campaign = asked.campaign or root / "campaign"
+    if not campaign.exists():
+        size = ("--campaign", asked.lines, "--size", asked.size)
+        start("hsimap", "sample", campaign, *size, "--format", "envi").wait()
+    scenes = [p for p in sorted(campaign.glob("line_*/scene.*")) if p.suffix in {".bil", ".tif"}]
+    options: list[object] = ["--model", asked.model, "--threads", asked.threads, "--quiet"]
+    options += ["--tile", asked.tile] if asked.tile else []
+    figures: dict[str, Any] = {"lines": len(scenes), "cores": os.cpu_count(), "tile": asked.tile}
+    names = ("one", "two") if asked.only == "time" else ("one", "two", "killed", "lost")
+    cases = {name: Case(scenes, root / name, options) for name in names}
+    for name, case in cases.items():
+        if case.out.exists():
+            continue
+        workers = 1 if name == "one" else 2
+        cores = workers if asked.pin else None
+        if name == "lost":
+            figures[name] = scheduler_killed(case)
+        else:
+            where = {"cores": cores, "kill": name == "killed"}
+            figures[name] = case.timed("--workers", workers, *asked.more, **where)
+        print(name, figures[name], flush=True)
+    if "two" in figures and "one" in figures:
+        figures["ratio"] = round(figures["two"]["seconds"] / figures["one"]["seconds"], 3)
+    bytes_of = [digests(case.out) for case in cases.values()]
+    figures["same_bytes"] = all(one == bytes_of[0] for one in bytes_of[1:])
+    figures["files"] = len(bytes_of[0])
+    return figures if asked.only == "time" else {**figures, **judged(cases["one"], campaign, root)}
+
+
+def main() -> None:
+    """Run everything and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--lines", type=int, default=12)
+    parser.add_argument("--size", type=int, default=3400)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tile", type=int, default=256)
+    parser.add_argument("--only", choices=("all", "time"), default="all")
+    parser.add_argument("--pin", action="store_true")
+    parser.add_argument("--campaign", type=Path)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("campaign.json"))
+    parser.add_argument("more", nargs="*", help="more options of hsimap batch, behind --")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        figures = measure(asked, asked.work or Path(name))
+    asked.out.write_text(json.dumps(figures, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

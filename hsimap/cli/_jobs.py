@@ -1,0 +1,108 @@
+"""What verbs that map scenes have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hsimap.scenes import Scene
+
+
+class Runtime(StrEnum):
+    """What runs the network."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+
+
+class Precision(StrEnum):
+    """What the network computes in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class Device(StrEnum):
+    """Where the network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Resample(StrEnum):
+    """What is done where the scene has other bands than the model."""
+
+    NEVER = "never"
+    AUTO = "auto"
+    ALWAYS = "always"
+
+
+class Probabilities(StrEnum):
+    """Which probability maps are written."""
+
+    ALL = "all"
+    MAX = "max"
+    NONE = "none"
+
+
+Intervals = Annotated[
+    int | None,
+    typer.Option(
+        help="Also map both ends of the prediction interval of each value, as 90.",
+        metavar="PERCENT",
+        min=1,
+        max=99,
+    ),
+]
+Resampling = Annotated[
+    Resample,
+    typer.Option(help="Of bands; auto: only those that are not near enough to the model's."),
+]
+Scale = Annotated[
+    float | None,
+    typer.Option(help="Reflectance of one stored unit, as 0.0001. Default: what is stated."),
+]
+Nodata = Annotated[
+    float | None, typer.Option(help="Stored value of a missing sample. Default: as stated.")
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Map a scene that does not look like the training scenes."),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Show:
+    """How much is printed."""
+
+    as_json: bool
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One scene, where its maps go, and what the user states of it."""
+
+    path: Path
+    folder: Path
+    model: Path | None
+    scale: float | None
+    nodata: float | None
+
+    def open(self) -> Scene:
+        """Open the scene."""
+        from hsimap.scenes import open_scene
+
+        return open_scene(self.path, nodata=self.nodata, scale=self.scale)

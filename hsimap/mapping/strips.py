@@ -1,0 +1,172 @@
+"""The strips of a run on disk: which are there, which are still wanted, and how one is taken in."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
+
+from hsimap.crashpoints import crash_point
+from hsimap.mapping.encoding import coarsen_valid, encode, values_of
+from hsimap.mapping.events import Listener, StripClock, ignore
+from hsimap.mapping.journal import LayerStore, StripFile
+from hsimap.mapping.settings import WRITE_BEHIND
+from hsimap.streams import drain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hsimap.geometry import Window
+    from hsimap.mapping.encoding import Product
+    from hsimap.mapping.engine import Square
+    from hsimap.mapping.journal import RunFolder
+    from hsimap.mapping.tiling import TilePlan
+
+    Files = Sequence[tuple[Product, StripFile]]
+    Piece = tuple[Window, Mapping[str, NDArray[np.generic]]]
+    """A window of some maps' own grid, and map name to ``(band, y, x)`` of its dtype."""
+R = TypeVar("R")
+
+
+def strip_path(run: Path, product: Product) -> Path:
+    """Return the file in a run folder that the strips of a map are in."""
+    return run / f"{product.layer.name}.strips"
+
+
+def pour(
+    tiles: TilePlan, files: Files, squares: Iterable[Square], settle: Callable[[int], R]
+) -> Generator[R, None, None]:
+    """Write squares as they come; settle each strip that is whole while the next is computed.
+
+    Parameters
+    ----------
+    tiles : TilePlan
+        Where the squares lie.
+    files : sequence
+        The maps and their files.
+    squares : iterable of Square
+        Row by row, from left to right.
+    settle : callable
+        Called with the index of a strip whose every square is written, in another thread.
+
+    Yields
+    ------
+    object
+        What ``settle`` gave, strip by strip.
+    """
+
+    def write(square: Square) -> int | None:
+        write_square(files, square)
+        return square.tile.row if square.tile.col == tiles.n_cols - 1 else None
+
+    # While a strip is made durable, no more than a tile row is computed.
+    behind = max(tiles.n_cols - WRITE_BEHIND, 1)
+    strips = drain(write, squares, depth=WRITE_BEHIND)
+    settled = drain(lambda k: [] if k is None else [settle(k)], strips, depth=behind)
+    with closing(settled):  # type: ignore[type-var]  # drain is a generator
+        for told in settled:
+            yield from told
+
+
+def write_square(files: Files, square: Square) -> None:
+    """Encode one square for every map and store it."""
+    foot = square.tile.footprint
+    for product, file in files:
+        stride, name = product.output.stride, product.output.name
+        valid = coarsen_valid(square.valid, stride)
+        values = encode(product.layer, values_of(product, square.values[name]), valid)
+        file.write(foot.row // stride, foot.col // stride, values)
+
+
+def make_durable(tiles: TilePlan, files: Files, strip: int) -> dict[str, int]:
+    """Wait until a strip is durable; return map name to the CRC-32 of what its file now holds."""
+    crash_point("strip-written")
+    crc = {p.layer.name: _checksum(tiles, strip, p, file) for p, file in files}
+    for _, file in files:
+        file.sync()
+    crash_point("strip-durable")
+    return crc
+
+
+def _checksum(tiles: TilePlan, strip: int, product: Product, file: StripFile) -> int:
+    window, stride = tiles.strip(strip), product.output.stride
+    return file.checksum(window.row // stride, -(-window.height // stride))
+
+
+class StripBook:
+    """The strips of one run: what is journalled and sound, and what is missing.
+
+    Parameters
+    ----------
+    tiles : TilePlan
+        How the rows are parted.
+    products : sequence of Product
+        The maps.
+    run : RunFolder
+        Where strips and journal are.
+    listen : Listener
+        Told of each strip.
+    """
+
+    def __init__(
+        self,
+        tiles: TilePlan,
+        products: Sequence[Product],
+        run: RunFolder,
+        *,
+        listen: Listener = ignore,
+    ) -> None:
+        self._tiles, self._run = tiles, run
+        self._clock = StripClock(tiles, listen)
+        self.stores: list[tuple[Product, LayerStore]] = []
+        for product in products:
+            self.stores.append((product, LayerStore(strip_path(run.path, product), product.layer)))
+        self.wanted = [k for k in range(tiles.n_rows) if not self._is_sound(k)]
+        self._missing = set(self.wanted)
+
+    def _is_sound(self, strip: int) -> bool:
+        stored = self._run.done.get(strip)
+        return stored is not None and all(
+            _checksum(self._tiles, strip, product, store) == stored.get(product.layer.name)
+            for product, store in self.stores
+        )
+
+    def start(self, tile_rows: int) -> None:
+        """Start the clock of the missing strips, which stand on so many tile rows."""
+        self._clock.start(self.wanted, tile_rows)
+
+    def fill(self, squares: Iterable[Square]) -> None:
+        """Take in the squares of the missing strips; storing them overlaps computing them."""
+        settled = pour(self._tiles, self.stores, squares, self._settle)
+        with closing(settled):
+            for _ in settled:
+                pass
+
+    def take(self, strip: int, pieces: Iterable[Piece]) -> None:
+        """Take in all pieces of a strip, each as it comes."""
+        stores = {product.layer.name: store for product, store in self.stores}
+        for window, values in pieces:
+            for name, part in values.items():
+                stores[name].write(window.row, window.col, part)
+        self._settle(strip)
+
+    def _settle(self, strip: int) -> None:
+        """Make a strip durable, journal it, and make tiles of the rows that are final.
+
+        What the last strip leaves is done at the end, several maps at a time.
+        """
+        self._run.record({strip: make_durable(self._tiles, self.stores, strip)})
+        crash_point("strip-journalled")
+        self._clock.finished(strip)
+        self._missing.discard(strip)
+        first = min(self._missing, default=strip)
+        for product, store in self.stores:
+            store.cog.advance(first * self._tiles.kept // product.output.stride)
+
+    def close(self) -> None:
+        """Give the files back."""
+        for _, store in self.stores:
+            store.close()
