@@ -5,11 +5,13 @@
 
 Writes a simulated campaign (or takes --campaign FOLDER) and maps it with ``hsimap batch``: in one
 process, on two workers, on two workers of which one is killed twice, and on a cluster whose
-scheduler is killed, after which the same command is run again. Every map must have the same bytes
-in all runs. Then the mosaic is held against the truth of the forest and its steps at the borders of
-lines against its own table of agreement, and its peak memory is taken over four lines and over all.
---only time runs one and two dask workers and nothing else; with --pin the processes may use as many
-cores as there are workers. Figures go to --out as JSON; --work keeps the maps.
+scheduler is killed, after which the same command is run again. Every map of a line must have the
+same bytes in all runs. The first run makes the mosaic, too, which is held against the truth of the
+forest, its steps at the borders of lines against its own table of agreement; its peak memory is
+taken over four lines and over all. --only time runs one and two workers and nothing else; with
+--pin the processes may use as many cores as there are workers. Figures go to --out as JSON; --work
+keeps the maps, and a case that lies there finished is not run again, so that --only CASE may run
+them one by one.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ import rasterio
 from rasterio.vrt import WarpedVRT
 
 SUFFIXES = {".tif", ".qml", ".png", ".csv", ".qgs", ".gpkg", ".xml"}
+NO_MOSAIC = ("--mosaic", "none")
+CASES = ("one", "two", "killed", "lost")
 FEW = 4
 """Lines of the smaller mosaic; they reach as far as all of them."""
 
@@ -58,8 +62,8 @@ def peak_of(process: subprocess.Popen[bytes]) -> int:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the hash of every file of a campaign that must repeat to the byte."""
-    files = [p for p in sorted(folder.rglob("*")) if p.suffix in SUFFIXES]
+    """Return the hash of every file of a campaign's lines that must repeat to the byte."""
+    files = [p for p in sorted(folder.glob("line_*/*")) if p.suffix in SUFFIXES]
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
@@ -107,7 +111,9 @@ class Case:
         self.log.unlink(missing_ok=True)
         return start(*self._words, *options, cores=cores)
 
-    def timed(self, *options: object, cores: int | None = None, kill: bool = False) -> Any:  # noqa: ANN401
+    def timed(
+        self, *options: object, cores: int | None = None, kill: bool = False
+    ) -> dict[str, Any]:
         """Run it; return its seconds and how many workers were killed."""
         started = time.monotonic()
         process = self.begin(*options, cores=cores)
@@ -137,7 +143,7 @@ def scheduler_killed(case: Case) -> dict[str, Any]:
         alone = ("--nthreads", 1, "--nworkers", 2, "--memory-limit", 0, "--no-dashboard")
         where = ("--local-directory", name, "--death-timeout", 20)
         workers = start("distributed.cli.dask_worker", address, *alone, *where)
-        process = case.begin("--scheduler", address)
+        process = case.begin("--scheduler", address, *NO_MOSAIC)
         while process.poll() is None and len(runs_in(case.log)) < 8:
             time.sleep(0.05)
         scheduler.kill()
@@ -145,7 +151,7 @@ def scheduler_killed(case: Case) -> dict[str, Any]:
         workers.terminate()
         workers.wait()
     kept = journalled(case.out)
-    case.timed("--workers", 2)
+    case.timed("--workers", 2, *NO_MOSAIC)
     told = json.loads((case.out / "campaign.json").read_text())["lines"]
     again = sum(runs_in(case.log))
     strips = sum(line["strips"] for line in told)
@@ -248,6 +254,17 @@ def judged(case: Case, campaign: Path, root: Path) -> dict[str, Any]:
     }
 
 
+def run_case(name: str, case: Case, asked: argparse.Namespace) -> dict[str, Any]:
+    """Map the campaign in one of the ways; return its figures."""
+    if name == "lost":
+        return scheduler_killed(case)
+    workers = 1 if name == "one" else 2
+    mosaic = () if name == "one" and asked.only != "time" else NO_MOSAIC
+    cores = workers if asked.pin else None
+    words = ("--workers", workers, *mosaic, *asked.more)
+    return case.timed(*words, cores=cores, kill=name == "killed")
+
+
 def measure(asked: argparse.Namespace, root: Path) -> dict[str, Any]:
     """Write the campaign, run every case, and return all figures."""
     campaign = asked.campaign or root / "campaign"
@@ -258,25 +275,20 @@ def measure(asked: argparse.Namespace, root: Path) -> dict[str, Any]:
     options: list[object] = ["--model", asked.model, "--threads", asked.threads, "--quiet"]
     options += ["--tile", asked.tile] if asked.tile else []
     figures: dict[str, Any] = {"lines": len(scenes), "cores": os.cpu_count(), "tile": asked.tile}
-    names = ("one", "two") if asked.only == "time" else ("one", "two", "killed", "lost")
+    names = {"all": CASES, "time": CASES[:2]}.get(asked.only, (asked.only,))
     cases = {name: Case(scenes, root / name, options) for name in names}
     for name, case in cases.items():
-        if case.out.exists():
-            continue
-        workers = 1 if name == "one" else 2
-        cores = workers if asked.pin else None
-        if name == "lost":
-            figures[name] = scheduler_killed(case)
-        else:
-            where = {"cores": cores, "kill": name == "killed"}
-            figures[name] = case.timed("--workers", workers, *asked.more, **where)
+        kept = root / f"{name}.json"
+        if not kept.exists():
+            kept.write_text(json.dumps(run_case(name, case, asked)))
+        figures[name] = json.loads(kept.read_text())
         print(name, figures[name], flush=True)
     if "two" in figures and "one" in figures:
         figures["ratio"] = round(figures["two"]["seconds"] / figures["one"]["seconds"], 3)
     bytes_of = [digests(case.out) for case in cases.values()]
     figures["same_bytes"] = all(one == bytes_of[0] for one in bytes_of[1:])
     figures["files"] = len(bytes_of[0])
-    return figures if asked.only == "time" else {**figures, **judged(cases["one"], campaign, root)}
+    return {**figures, **judged(cases["one"], campaign, root)} if asked.only == "all" else figures
 
 
 def main() -> None:
@@ -287,7 +299,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=3400)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tile", type=int, default=256)
-    parser.add_argument("--only", choices=("all", "time"), default="all")
+    parser.add_argument("--only", choices=("all", "time", *CASES), default="all")
     parser.add_argument("--pin", action="store_true")
     parser.add_argument("--campaign", type=Path)
     parser.add_argument("--work", type=Path)

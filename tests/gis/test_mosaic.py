@@ -70,7 +70,7 @@ def seen(tmp_path_factory):
     base = tmp_path_factory.mktemp("campaign")
     lines = [write_line(base / name, angle) for name, angle in ANGLES.items()]
     report = mosaic(lines, base / "mosaic", settings=MosaicSettings())
-    moved = base.with_name("moved")
+    moved = base.with_name("moved_mosaic")
     shutil.copytree(base, moved)
     shutil.rmtree(base)  # relative paths alone can lead to the layers now
     picture = Path(os.environ.get("HSIMAP_PICTURES", moved)) / "mosaic.png"
