@@ -84,12 +84,15 @@ def finalise(
     staging.mkdir(exist_ok=True)
     written = _write_maps(staging, stores)
     layers = tuple(product.layer for product, _ in stores)
-    write_preview(staging / PREVIEW, layers, staging)
-    written += [staging / PREVIEW, *beside.files]
-    crash_point("preview-written")
     name = record["scene"]["name"]
     maps = MapFolder(name=name, path=staging, layers=layers)
-    written += write_project(staging / PROJECT, [maps], title=name, lines=beside.lines, home=folder)
+    with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
+        preview = pool.submit(write_preview, staging / PREVIEW, layers, staging)
+        project = write_project(
+            staging / PROJECT, [maps], title=name, lines=beside.lines, home=folder
+        )
+        preview.result()
+    written += [staging / PREVIEW, *project, *beside.files]
     crash_point("project-written")
     _publish(written, folder, run)
     files = [folder / path.name for path in written]
