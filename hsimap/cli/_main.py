@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+import warnings
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -107,6 +108,8 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Return the exit code of a command line; what went wrong is one line on standard error."""
+    # A file in memory has no place; threads that write maps reset one another's filters.
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
         code = app(arguments or ["--help"], prog_name="hsimap", standalone_mode=False) or 0
     except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  # the outermost line
