@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +36,7 @@ _FOR_GOOD: Final = (
 )
 """Errors that come again however often a part is tried."""
 _WAIT: Final = "60s"
+_PARTING_S: Final = 5
 _DEATHS: Final = 3
 """Workers that a part may take with it before it is given up."""
 
@@ -183,7 +184,8 @@ def open_pool(scheduler: str, *, workers: int, retries: int, device: str) -> Ite
         elif scheduler == "slurm":
             client = stack.enter_context(Client(stack.enter_context(_slurm(workers))))
         elif "://" in scheduler:
-            client = stack.enter_context(_connect(scheduler))
+            client = _connect(scheduler)
+            stack.callback(_leave, client)
         else:
             raise UsageError(
                 f"--scheduler is local, slurm or an address such as tcp://host:8786, got"
@@ -219,6 +221,12 @@ def _connect(address: str) -> Client:
             f" scheduler and dask worker"
         ) from error
     return client
+
+
+def _leave(client: Client) -> None:
+    """Part with a cluster, which may be gone."""
+    with suppress(OSError, TimeoutError):
+        client.close(timeout=_PARTING_S)
 
 
 def _slurm(workers: int) -> Any:  # noqa: ANN401  # dask-jobqueue has no types

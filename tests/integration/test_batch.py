@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -159,6 +160,16 @@ def test_envi_lines_of_a_folder_are_their_data_files(tmp_path):
     assert find_lines([str(tmp_path / "*.zarr")])[0] == [tmp_path / "d.zarr"]
 
 
+def test_files_that_differ_in_their_suffix_alone_are_told_apart(
+    campaign, toy_bundle, write_scene, tmp_path, capsys
+):
+    for name in ("a.tif", "a.tiff", "b.tif"):
+        write_scene(tmp_path / name)
+    assert batch(tmp_path / "maps", toy_bundle, tmp_path, "--mosaic", "none", "--dry-run") == 0
+    said = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert said[:3] == ["a_tif", "a_tiff", "b"]
+
+
 def test_too_little_room_is_told_before_work_starts(campaign, toy_bundle, tmp_path, monkeypatch):
     import shutil
 
@@ -296,6 +307,58 @@ def test_a_running_cluster_is_taken_by_its_address(long_line, campaign, toy_bund
     assert set(maps(tmp_path / "line")) == set(whole)
     facts = json.loads((tmp_path / "campaign.json").read_text())
     assert facts["lines"][0]["strips_computed"] == 94
+
+
+def test_a_scheduler_that_is_lost_ends_the_call_and_what_is_finished_is_kept(long_line, tmp_path):
+    job, whole = long_line
+    words = ["batch", str(job.scene), "--model", str(job.model), *OPTIONS, "--mosaic", "none"]
+    words += ["--out", str(tmp_path / "maps")]
+    log = tmp_path / "log"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    module = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with (
+        subprocess.Popen(
+            [*module, "--host", "127.0.0.1", "--port", str(port)], **quiet
+        ) as scheduler,
+        LocalWorker(address, tmp_path),
+    ):
+        caller = [sys.executable, "-m", "hsimap", *words, "--scheduler", address]
+        process = subprocess.Popen(
+            [*caller, "--log-json", str(log)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        while process.poll() is None and not (log.exists() and '"strips", ' in log.read_text()):
+            time.sleep(0.02)
+        scheduler.kill()
+        _, said = process.communicate(timeout=200)
+    assert process.returncode == 21, said
+    assert b"the scheduler is gone" in said
+    log.unlink()
+    assert run([*words, "--log-json", str(log)]) == 0
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    computed = [strip for e in events if e["event"] == "strips" for strip in e["done"]]
+    assert 0 < len(computed) < 94
+    assert {name: maps(tmp_path / "maps" / "line")[name] for name in whole} == whole
+
+
+class LocalWorker:
+    """A worker process, ended with the block."""
+
+    def __init__(self, address, folder):
+        where = ["--local-directory", str(folder), "--death-timeout", "10", "--no-dashboard"]
+        self.words = [sys.executable, "-m", "distributed.cli.dask_worker", address, *where]
+        self.words += ["--nthreads", "1", "--no-nanny", "--memory-limit", "0"]
+
+    def __enter__(self):
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(self.words, **quiet)
+
+    def __exit__(self, *error):
+        self.process.kill()
+        self.process.wait()
 
 
 def test_an_error_of_any_kind_in_one_line_leaves_the_others(

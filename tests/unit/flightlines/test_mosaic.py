@@ -267,6 +267,16 @@ def test_lines_in_two_zones_meet_on_the_ground(tmp_path):
     assert set(np.unique(source)) == {1, 2, 3, 255}
 
 
+def test_lines_that_lie_far_apart_are_no_mosaic(tmp_path):
+    near, far = grid_of(50, 50), grid_of(50, 50, origin=(4e5 + 4e4, 6.9e6 + 4e4))
+    made = [write_line(tmp_path / "a", near), write_line(tmp_path / "b", far)]
+    with pytest.raises(
+        MismatchError, match=r"far apart.* 0\.402 billion pixels and 1\.2e-05 of it"
+    ):
+        mosaic(made, tmp_path / "m", settings=MosaicSettings())
+    assert not (tmp_path / "m").exists()
+
+
 def test_without_all_probabilities_it_says_what_to_map_again(tmp_path, lines):
     bare = write_line(tmp_path / "l", grid_of(20, 20), probabilities=False)
     with pytest.raises(UsageError, match="--probabilities all"):
