@@ -31,7 +31,6 @@ from typing import Any
 import numpy as np
 import psutil
 import rasterio
-from rasterio.vrt import WarpedVRT
 
 SUFFIXES = {".tif", ".qml", ".png", ".csv", ".qgs", ".gpkg", ".xml"}
 NO_MOSAIC = ("--mosaic", "none")
@@ -159,37 +158,70 @@ def scheduler_killed(case: Case) -> dict[str, Any]:
     return {**found, "only_the_missing": kept + again == strips}
 
 
-def on_truth(map_path: Path, truth: Path, band: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a map and a band of the truth on the truth's grid, where both are known."""
-    with rasterio.open(map_path) as found, rasterio.open(truth) as known, WarpedVRT(
-        found, crs=known.crs, transform=known.transform, width=known.width, height=known.height,
-    ) as there:  # fmt: skip
-        mapped, expected = there.read(1), known.read(band)
-    if map_path.name.endswith("_class.tif"):
+def places_of(map_path: Path, truth: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pixels of a map lie under the truth's, and which of the truth's these are.
+
+    Flat indices; of the truth every second row and column is taken. Both have one CRS.
+    """
+    with rasterio.open(map_path) as found, rasterio.open(truth) as known:
+        rows, cols = np.mgrid[0 : known.height : 2, 0 : known.width : 2]
+        change = ~found.transform @ known.transform
+        col = np.floor(change.a * (cols + 0.5) + change.b * (rows + 0.5) + change.c).astype(int)
+        row = np.floor(change.d * (cols + 0.5) + change.e * (rows + 0.5) + change.f).astype(int)
+        inside = (row >= 0) & (row < found.height) & (col >= 0) & (col < found.width)
+        here, there = row * found.width + col, rows * known.width + cols
+    return here[inside], there[inside]
+
+
+def errors_of(mapped: np.ndarray, expected: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return right pixels or squared errors, the pixels, and both divided by the lines there."""
+    if mapped.dtype == np.uint8:
         seen = (mapped != 255) & (expected != 0)
+        off = (mapped == expected)[seen].astype(float)
     else:
         seen = np.isfinite(mapped) & np.isfinite(expected)
-    return mapped[seen], expected[seen]
+        off = (mapped - expected)[seen] ** 2.0
+    share = 1.0 / count[seen]
+    return np.array([off.sum(), off.size, (off * share).sum(), share.sum()])
 
 
 def accuracies(out: Path, lines: list[Path], truth: Path) -> dict[str, dict[str, float]]:
-    """Return the share of right pixels, or the RMSE, of the mosaic and of all lines together."""
-    shares = {}
-    for source in ("classes", "variables"):
-        with rasterio.open(truth / f"{source}.tif") as file:
-            names = list(file.descriptions)
-        for band, name in enumerate(names, 1):
-            if not (out / "mosaic" / f"{name}.tif").exists():
-                continue
-            errors = []
-            for folder in (out / "mosaic", *lines):
-                mapped, expected = on_truth(folder / f"{name}.tif", truth / f"{source}.tif", band)
-                off = mapped == expected if source == "classes" else (mapped - expected) ** 2.0
-                errors.append((float(off.sum()), off.size))
-            total = [errors[0], [sum(column) for column in zip(*errors[1:], strict=True)]]
-            both = [right / n if source == "classes" else (right / n) ** 0.5 for right, n in total]
-            shares[name] = {"mosaic": round(both[0], 5), "lines": round(both[1], 5)}
-    return shares
+    """Return the share of right pixels, or the RMSE, of the mosaic and of the lines.
+
+    ``lines`` is the mean over the lines; ``same_pixels`` that over the mosaic's pixels, where each
+    of the lines that see a pixel has an equal part.
+    """
+    sums: dict[str, list[np.ndarray]] = {}
+    count = np.zeros(0)
+    for folder in (out / "mosaic", *lines):
+        places: tuple[np.ndarray, np.ndarray] | None = None
+        for source in ("classes", "variables"):
+            with rasterio.open(truth / f"{source}.tif") as known:
+                if not count.size:
+                    count = np.ones(known.height * known.width)
+                    here, there = places_of(folder / "n_obs.tif", Path(known.name))
+                    with rasterio.open(folder / "n_obs.tif") as found:
+                        count[there] = found.read(1).ravel()[here]
+                for band, name in enumerate(known.descriptions, 1):
+                    path = folder / f"{name}.tif"
+                    if path.exists():
+                        places = places or places_of(path, Path(known.name))
+                        with rasterio.open(path) as found:
+                            mapped = found.read(1).ravel()[places[0]]
+                        expected = known.read(band).ravel()[places[1]]
+                        told = errors_of(mapped, expected, count[places[1]])
+                        sums.setdefault(name, []).append(told)
+    return {name: summary(found, is_class=name.endswith("_class")) for name, found in sums.items()}
+
+
+def summary(found: list[np.ndarray], *, is_class: bool) -> dict[str, float]:
+    """Return the figures of one variable: the mosaic's sums first, then each line's."""
+    whole, parts = found[0], np.array(found[1:])
+    means = [whole[0] / whole[1], parts[:, 2].sum() / parts[:, 3].sum()]
+    each = parts[:, 0] / parts[:, 1]
+    means, each = (means, each) if is_class else (np.sqrt(means), np.sqrt(each))
+    told = {"mosaic": means[0], "lines": each.mean(), "same_pixels": means[1]}
+    return {key: float(f"{value:.5g}") for key, value in told.items()}
 
 
 def steps(mosaic: Path, table: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
