@@ -11,6 +11,8 @@ import typer
 
 from hsimap.cli._events import event_log
 from hsimap.cli._jobs import (
+    Aoi,
+    Bbox,
     Device,
     Force,
     Intervals,
@@ -23,6 +25,7 @@ from hsimap.cli._jobs import (
     Runtime,
     Scale,
     Show,
+    area_of,
 )
 from hsimap.cli._options import Json, Overwrite, Quiet
 from hsimap.cli._progress import parse_bytes, tile_progress
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 EXAMPLES: Final = """
 hsimap predict line1.tif --out maps
 hsimap predict line1.img line2.img --model models/boreal-demo --out maps
+hsimap predict line1.tif --out maps --aoi stands.gpkg --bbox 24.1,60.9,24.2,61,EPSG:4326
 hsimap predict line1.tif --out maps --memory 2GiB --probabilities none --dry-run"""
 
 
@@ -86,6 +90,8 @@ def run(
         typer.Option(help="Of a class map: a band a class, the highest only, or none."),
     ] = Probabilities.ALL,
     intervals: Intervals = None,
+    bbox: Bbox = None,
+    aoi: Aoi = None,
     resample: Resampling = Resample.AUTO,
     scale: Scale = None,
     nodata: Nodata = None,
@@ -124,6 +130,7 @@ def run(
             resample=resample.value,
             force=force,
             overwrite=overwrite,
+            area=area_of(bbox, aoi),
         )
         show = Show(as_json=as_json, quiet=quiet)
         jobs = [

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.bundle import Bundle, InputSpec
+    from hsimap.geometry import Grid
     from hsimap.mapping.adapter import Pixels
     from hsimap.mapping.radiometry import Radiometry
     from hsimap.runtimes import Route, Runtime
@@ -46,10 +47,15 @@ def plan_scene(
         as_stored=adapter.is_stored,
     )
     bound_cache(plan.cache_bytes)
+    return in_area(plan, scene.grid, bundle, settings)
+
+
+def in_area(plan: MapPlan, grid: Grid, bundle: Bundle, settings: MapSettings) -> MapPlan:
+    """Return the part of a scene's plan that the settings' area needs; all of it without one."""
     if settings.area is None:
         return plan
     steps = (output.stride for output in bundle.manifest.outputs)
-    return restrict(plan, Area(settings.area, scene.grid, step=alignment_of(*steps)))
+    return restrict(plan, Area(settings.area, grid, step=alignment_of(*steps)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,8 @@ from hsimap.products import BLOCK
 from hsimap.tasks import Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
     from hsimap.labels import Area, AreaSpec
@@ -106,6 +108,11 @@ class MapPlan:
     def grid(self, scene: Grid) -> Grid:
         """Return the grid of the maps, given the scene's."""
         return scene if self.area is None else scene.crop(self.area.window)
+
+    def pixels(self, strips: Sequence[int]) -> int:
+        """Return how many pixels of the maps lie in some strips."""
+        windows = (self.tiles.in_maps(self.tiles.strip(k)) for k in strips)
+        return sum(window.height * window.width for window in windows)
 
     def describe(self) -> dict[str, object]:
         """Return the plan as plain data, sizes in pixels and bytes."""
