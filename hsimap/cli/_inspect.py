@@ -78,7 +78,7 @@ def run(
         typer.echo(json.dumps(facts))
         return
     for key, value in lines_of(facts).items():
-        lines = value if isinstance(value, list) else [value]
+        lines = (value or ["none"]) if isinstance(value, list) else [value]
         for i, line in enumerate(lines):
             typer.echo(f"{key.replace('_', ' ') if i == 0 else '':>20}  {line}")
 
