@@ -12,7 +12,7 @@ from hsimap.errors import MismatchError
 from hsimap.geometry import Window
 from hsimap.mapping.radiometry import guess_scale, sample_pixels
 from hsimap.runtimes import STORED
-from hsimap.scenes import Quality, all_zero, beyond, limits_of
+from hsimap.scenes import Quality, all_zero, limits_of, valid_of
 from hsimap.spectra import fit_bands, match_table
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hsimap.bundle import InputSpec
     from hsimap.geometry import Grid
-    from hsimap.scenes import Scene, Storage
+    from hsimap.scenes import Limits, Scene, Storage
     from hsimap.spectra import BandMatch, Resample
 
 
@@ -194,29 +194,30 @@ class SceneAdapter:
         The values go to ``out``, of their shape and type, where it is given. Integers are 0 where
         not valid.
         """
-        values, flags = self._load(window, out)
+        values, flags = self._load(window, out, (None, None))
         return values, flags == 0
 
     def read_flagged(
         self, window: Window, out: NDArray[np.generic] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
         """Read as :meth:`read` does; return ``(y, x)`` flags of :class:`Quality` for its mask."""
-        values, flags = self._load(window, out)
-        valid = flags == 0
-        flags[valid & beyond(values, self._limits)] = Quality.OUT_OF_RANGE
+        values, flags = self._load(window, out, self._limits)
         if self.match.weights is not None:
-            flags[valid] |= np.uint8(Quality.RESAMPLED_SPECTRUM)
+            mixed = flags | np.uint8(Quality.RESAMPLED_SPECTRUM)
+            flags = np.where(valid_of(flags), mixed, flags)
         return values, flags
 
     def _load(
-        self, window: Window, out: NDArray[np.generic] | None
+        self, window: Window, out: NDArray[np.generic] | None, limits: Limits
     ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
-        """Read a window and flag what is missing."""
-        values, flags = self.scene.read_flagged(window, self._indices, out=out, nodata=self._nodata)
+        """Read a window and flag what is missing or beyond the limits."""
+        values, flags = self.scene.read_flagged(
+            window, self._indices, out=out, nodata=self._nodata, limits=limits
+        )
         if self._zeros_are_missing:
             flags[(flags == 0) & all_zero(values)] = Quality.NO_DATA
         if self.dtype.kind in "iu":
-            _clear(values, flags == 0)
+            _clear(values, valid_of(flags))
         return values, flags
 
     def to_network(

@@ -124,9 +124,8 @@ def map_scene(
             notes += looks.notes
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
-            book = StripBook(
-                plan.tiles, maps_of(scene, bundle, plan, settings=settings), run, listen=listen
-            )
+            maps = maps_of(scene, bundle, plan, settings=settings)
+            book = StripBook(plan.tiles, maps, run, listen=listen)
             stack.callback(book.close)
             wanted = book.wanted
             _Job(plan, book, bundle).compute(pixels_of(adapter, plan), runtime, progress)

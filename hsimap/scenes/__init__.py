@@ -8,9 +8,9 @@ from hsimap.scenes._layers import ConstantLayer
 from hsimap.scenes._open import is_scene_folder, open_scene
 from hsimap.scenes._quality import (
     MISSING,
+    Limits,
     Quality,
     all_zero,
-    beyond,
     limits_of,
     meanings,
     near_missing,
@@ -24,6 +24,7 @@ from hsimap.scenes._survey import Survey, survey
 __all__ = [
     "MISSING",
     "ConstantLayer",
+    "Limits",
     "PixelReader",
     "Quality",
     "ReadSpeed",
@@ -31,7 +32,6 @@ __all__ = [
     "Storage",
     "Survey",
     "all_zero",
-    "beyond",
     "bound_cache",
     "is_scene_folder",
     "limits_of",

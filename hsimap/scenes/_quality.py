@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Limits = tuple[float | None, float | None]
+"""Least and greatest stored sample that is in order; None = any."""
 HIGHEST_REFLECTANCE: Final = 1.5
 """More than a white panel in the sun: glint, or saturated before the conversion."""
 _ROWS: Final = 32
@@ -93,6 +95,58 @@ def flag_missing(
     return flags
 
 
+def flag_samples(
+    values: NDArray[np.generic],
+    mask: NDArray[np.bool_] | None,
+    missing: np.generic | None,
+    limits: Limits,
+) -> NDArray[np.uint8]:
+    """Find what is missing, as :func:`flag_missing` does, and ``OUT_OF_RANGE`` on the rest.
+
+    Parameters
+    ----------
+    values, mask, missing
+        See :func:`flag_missing`.
+    limits : tuple
+        See :func:`beyond`.
+    """
+    low, high = limits
+    unsigned = values.dtype.kind == "u" or (values.dtype.kind == "i" and low == 0)
+    if unsigned and high is not None:
+        plain = values.view(values.dtype.str.replace("i", "u"))
+        gone = None if missing is None else int(np.asarray(missing).view(plain.dtype))
+        if gone is None or gone > high:
+            return _flag_integers(plain, mask, gone, int(high))
+    flags = flag_missing(values, mask, missing)
+    flags[(flags == 0) & beyond(values, limits)] = Quality.OUT_OF_RANGE
+    return flags
+
+
+def _flag_integers(
+    values: NDArray[Any], mask: NDArray[np.bool_] | None, gone: int | None, high: int
+) -> NDArray[np.uint8]:
+    """Flag integers without a sign, where missing ones are large: one pass finds what is odd."""
+    flags = np.zeros(values.shape[1:], np.uint8)
+    for row in range(0, values.shape[1], _ROWS):
+        part, here = values[:, row : row + _ROWS], flags[row : row + _ROWS]
+        top = np.maximum.reduce(part, axis=0)
+        odd = top > high
+        if not odd.any():
+            continue
+        if gone is not None:
+            whole = (top == gone) & (np.minimum.reduce(part, axis=0) == gone)
+            here[whole] = Quality.NO_DATA
+            odd &= ~whole
+        y, x = np.nonzero(odd)
+        here[y, x] = Quality.OUT_OF_RANGE
+        if gone is not None:
+            some = (part[:, y, x] == gone).any(axis=0)
+            here[y[some], x[some]] = Quality.PARTLY_MISSING
+    if mask is not None:
+        flags[~mask] = Quality.NO_DATA
+    return flags
+
+
 def all_zero(values: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Return ``(y, x)`` True = 0 in every band of ``(band, y, x)``."""
     zero: NDArray[np.bool_] = np.equal(values[0], 0)
@@ -105,9 +159,7 @@ def all_zero(values: NDArray[np.generic]) -> NDArray[np.bool_]:
     return zero
 
 
-def beyond(
-    values: NDArray[np.generic], limits: tuple[float | None, float | None]
-) -> NDArray[np.bool_]:
+def beyond(values: NDArray[np.generic], limits: Limits) -> NDArray[np.bool_]:
     """Return ``(y, x)`` True = a sample of any band lies outside the limits.
 
     Parameters
@@ -158,9 +210,7 @@ def near_missing(valid: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     return near
 
 
-def limits_of(
-    dtype: np.dtype[np.generic], scale: float | None
-) -> tuple[float | None, float | None]:
+def limits_of(dtype: np.dtype[np.generic], scale: float | None) -> Limits:
     """Return the least and the greatest stored sample that is in order; None = any.
 
     Parameters

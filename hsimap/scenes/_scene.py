@@ -9,7 +9,7 @@ import numpy as np
 from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window
 from hsimap.scenes._fingerprint import fingerprint_of
-from hsimap.scenes._quality import Quality, flag_missing
+from hsimap.scenes._quality import Limits, Quality, flag_samples
 from hsimap.scenes._reference import place_coordinates
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ class Scene:
         *,
         out: NDArray[np.generic] | None = None,
         nodata: float | None = None,
+        limits: Limits = (None, None),
     ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
         """Read a window as :meth:`read` does, and say how pixels are missing.
 
@@ -177,13 +178,16 @@ class Scene:
             See :meth:`read`.
         nodata : float, optional
             Stored value of a missing sample where the scene declares none.
+        limits : tuple
+            Least and greatest stored sample that is in order; None = any.
 
         Returns
         -------
         values : ndarray
             ``(band, y, x)``.
         flags : ndarray
-            ``(y, x) uint8``: 0 where valid, else ``Quality.NO_DATA`` or ``Quality.PARTLY_MISSING``.
+            ``(y, x) uint8``: ``Quality.NO_DATA`` or ``PARTLY_MISSING`` where not valid, else
+            ``OUT_OF_RANGE`` or 0.
         """
         chosen = list(range(self.bands.n)) if bands is None else list(bands)
         inside = window.clip(height=self.grid.height, width=self.grid.width)
@@ -196,7 +200,8 @@ class Scene:
         if not inside.is_empty:
             target = inside.shift(rows=-window.row, cols=-window.col).slices
             values, mask = self._reader.read(inside, chosen, out[(..., *target)])
-            flags[target] = flag_missing(values, mask, stored_value(declared, values.dtype))
+            missing = stored_value(declared, values.dtype)
+            flags[target] = flag_samples(values, mask, missing, limits)
         return out, flags
 
     def raw(

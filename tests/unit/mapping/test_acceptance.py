@@ -67,7 +67,7 @@ class Recorder:
         self.seen: list[Window] = []
 
     def read_flagged(
-        self, window: Window, bands: object, out: object = None, nodata: object = None
+        self, window: Window, bands: object, **options: object
     ) -> tuple[np.ndarray, np.ndarray]:
         self.seen.append(window)
         shape = (window.height, window.width)
