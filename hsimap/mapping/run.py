@@ -108,8 +108,8 @@ def map_scene(
     planned_crash()
     adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
     plan = plan_scene(scene, adapter, bundle, settings)
-    tile = partial(middle_tile, adapter, plan)
-    route, told = resolve_route(bundle, settings, out=out, sample=tile)
+    sample = partial(middle_tile, adapter, plan)
+    route, told = resolve_route(bundle, settings, out=out, sample=sample)
     wanted, notes = list[int](), (*adapter.notes, *plan.notes, *told)
     with ExitStack() as stack:
         runtime = stack.enter_context(closing(open_route(bundle, settings, route)))
@@ -125,8 +125,7 @@ def map_scene(
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
             maps = maps_of(scene, bundle, plan, settings=settings)
-            book = StripBook(plan.tiles, maps, run, listen=listen)
-            stack.callback(book.close)
+            book = stack.enter_context(closing(StripBook(plan.tiles, maps, run, listen=listen)))
             wanted = book.wanted
             _Job(plan, book, bundle).compute(pixels_of(adapter, plan), runtime, progress)
             check_unchanged(scene, identity)
