@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from hsimap.cli._inspect_scene import SceneOptions, inspect_scene, lines_of
 from hsimap.cli._options import Data, Json, Overrides, Overwrite
 from hsimap.errors import UsageError
 
 if TYPE_CHECKING:
     from hsimap.bundle import Bundle
-    from hsimap.scenes import Scene
 
 EXAMPLES: Final = """
 hsimap inspect line1.img             bands, wavelengths, size, place
+hsimap inspect line1.img --model models/boreal-demo --quicklook line1.png
 hsimap inspect models/boreal-demo    tasks, parameters, operations, receptive field
 hsimap inspect maps/line1 --json     what was mapped, with what
 hsimap inspect my.yaml --out labels  distributions, folds, leaks and separability of labels"""
@@ -31,6 +32,24 @@ def run(
     ],
     data: Data = None,
     overrides: Overrides = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Of a scene: how this model would take it.", metavar="DIR"),
+    ] = None,
+    quicklook: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a scene: picture of true colour, false colour and mean spectrum.",
+            metavar="FILE.png",
+        ),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Reflectance of one stored unit, as 0.0001. Default: what is stated."),
+    ] = None,
+    nodata: Annotated[
+        float | None, typer.Option(help="Stored value of a missing sample. Default: as stated.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Of a recipe: folder for dataset.html and dataset.json.", metavar="DIR"),
@@ -39,7 +58,14 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Say what a scene, a model, maps or a recipe's labels are."""
+    options = SceneOptions(
+        model=model, quicklook=quicklook, scale=scale, nodata=nodata, overwrite=overwrite
+    )
     if path.suffix in {".yaml", ".yml"}:
+        if options != SceneOptions(overwrite=overwrite):
+            raise UsageError(
+                f"--model, --quicklook, --scale and --nodata are for scenes, not {path}"
+            )
         from hsimap.cli._dataset import inspect_recipe
 
         inspect_recipe(path, data=data, overrides=overrides, out=out, overwrite=overwrite,
@@ -47,19 +73,24 @@ def run(
         return
     if out is not None or data is not None or overrides:
         raise UsageError(f"--out, --data and --set are for recipes; {path} is no .yaml file")
-    facts = _facts(path)
+    facts = _facts(path, options)
     if as_json:
         typer.echo(json.dumps(facts))
         return
-    for key, value in facts.items():
-        lines = value if isinstance(value, list) else [value]
+    for key, value in lines_of(facts).items():
+        lines = (value or ["none"]) if isinstance(value, list) else [value]
         for i, line in enumerate(lines):
             typer.echo(f"{key.replace('_', ' ') if i == 0 else '':>20}  {line}")
 
 
-def _facts(path: Path) -> dict[str, object]:
+def _facts(path: Path, options: SceneOptions) -> dict[str, object]:
     from hsimap.products import is_map_folder, read_manifest
+    from hsimap.scenes import is_scene_folder
 
+    if path.is_dir() and not is_scene_folder(path) and options != SceneOptions():
+        raise UsageError(
+            f"--model, --quicklook, --scale, --nodata, --overwrite are for scenes; {path} is none"
+        )
     if is_map_folder(path):
         manifest = read_manifest(path)
         return {
@@ -70,43 +101,11 @@ def _facts(path: Path) -> dict[str, object]:
             "seconds": manifest["seconds"],
             "notes": manifest["notes"],
         }
-    from hsimap.scenes import is_scene_folder, open_scene
-
     if path.is_dir() and not is_scene_folder(path):
         from hsimap.bundle import Bundle
 
         return _model(Bundle.load(path))
-    with open_scene(path) as scene:
-        return _scene(scene)
-
-
-def _scene(scene: Scene) -> dict[str, object]:
-    from hsimap.scenes import measure_read
-
-    storage, speed = scene.storage, measure_read(scene)
-    advice = storage.advice(scene.grid.width)
-    nm = scene.bands.wavelength_nm
-    grid = scene.grid
-    return {
-        "scene": scene.name,
-        "size": f"{grid.height} rows x {grid.width} columns x {scene.bands.n} bands",
-        "type": str(scene.dtype),
-        "wavelengths": f"{min(nm):g} to {max(nm):g} nm" if nm else "not stated",
-        "bad_bands": scene.bands.n - sum(scene.bands.good),
-        "reflectance_scale": "not stated" if scene.scale is None else f"{scene.scale:g}",
-        "nodata": "not stated" if scene.nodata is None else f"{scene.nodata:g}",
-        "crs": (grid.crs or "none").split('"')[1] if grid.crs else "none",
-        "transform": " ".join(f"{value:.10g}" for value in tuple(grid.transform)[:6]),
-        "rotated": bool(grid.transform.b or grid.transform.d),
-        "driver": storage.driver,
-        "interleave": storage.interleave,
-        "block": f"{storage.block[0]} rows x {storage.block[1]} columns",
-        "compression": storage.compression,
-        "read_speed": f"{speed.mb_per_s:.0f} MB/s, {speed.mpx_per_s:.2f} million pixels/s"
-        f" ({speed.megabytes:.0f} MB read)",
-        "layout": advice or "good",
-        "notes": list(scene.notes),
-    }
+    return inspect_scene(path, options)
 
 
 def _model(bundle: Bundle) -> dict[str, object]:

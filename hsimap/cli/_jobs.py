@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from hsimap.labels import AreaSpec
     from hsimap.scenes import Scene
 
 
@@ -77,10 +77,41 @@ Scale = Annotated[
 Nodata = Annotated[
     float | None, typer.Option(help="Stored value of a missing sample. Default: as stated.")
 ]
+Bbox = Annotated[
+    str | None,
+    typer.Option(
+        help="Map only this part: west,south,east,north in the scene's CRS, or with another behind"
+        " (…,EPSG:4326).",
+        metavar="BOX",
+    ),
+]
+Aoi = Annotated[
+    Path | None,
+    typer.Option(help="Map only inside these polygons, in any CRS.", metavar="POLYGONS"),
+]
 Force = Annotated[
     bool,
     typer.Option("--force", help="Map a scene that does not look like the training scenes."),
 ]
+
+
+def area_of(bbox: str | None, aoi: Path | None) -> AreaSpec | None:
+    """Return the area that the options state; None = the whole scene.
+
+    Raises
+    ------
+    UsageError
+        If the box is none, or the file is not there.
+    """
+    if bbox is None and aoi is None:
+        return None
+    from hsimap.errors import UsageError
+    from hsimap.labels import AreaSpec, parse_bbox
+
+    if aoi is not None and not aoi.exists():
+        raise UsageError(f"there is no file {str(aoi)!r}; check --aoi")
+    box, crs = (None, None) if bbox is None else parse_bbox(bbox)
+    return AreaSpec(bbox=box, crs=crs, polygons=None if aoi is None else aoi.resolve())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

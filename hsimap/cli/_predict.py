@@ -11,6 +11,8 @@ import typer
 
 from hsimap.cli._events import event_log
 from hsimap.cli._jobs import (
+    Aoi,
+    Bbox,
     Device,
     Force,
     Intervals,
@@ -23,8 +25,10 @@ from hsimap.cli._jobs import (
     Runtime,
     Scale,
     Show,
+    area_of,
 )
 from hsimap.cli._options import Json, Overwrite, Quiet
+from hsimap.cli._other_grid import OtherGrid, at_first
 from hsimap.cli._progress import parse_bytes, tile_progress
 from hsimap.cli._spread import map_spread
 
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
 EXAMPLES: Final = """
 hsimap predict line1.tif --out maps
 hsimap predict line1.img line2.img --model models/boreal-demo --out maps
+hsimap predict line1.tif --out maps --aoi stands.gpkg --bbox 24.1,60.9,24.2,61,EPSG:4326
+hsimap predict line1.img --out maps --grid north-up
 hsimap predict line1.tif --out maps --memory 2GiB --probabilities none --dry-run"""
 
 
@@ -86,6 +92,15 @@ def run(
         typer.Option(help="Of a class map: a band a class, the highest only, or none."),
     ] = Probabilities.ALL,
     intervals: Intervals = None,
+    bbox: Bbox = None,
+    aoi: Aoi = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            help="Also put the maps on another grid: north-up, or that of a raster.",
+            metavar="north-up|RASTER",
+        ),
+    ] = None,
     resample: Resampling = Resample.AUTO,
     scale: Scale = None,
     nodata: Nodata = None,
@@ -124,20 +139,40 @@ def run(
             resample=resample.value,
             force=force,
             overwrite=overwrite,
+            area=area_of(bbox, aoi),
         )
         show = Show(as_json=as_json, quiet=quiet)
+        folders = output_folders(scenes, out)
+        other = OtherGrid.of(grid, settings)
+        if other is not None:
+            settings = other.settings
         jobs = [
-            Job(path=path, folder=folder, model=model, scale=scale, nodata=nodata)
-            for path, folder in zip(scenes, output_folders(scenes, out), strict=True)
+            Job(path=path, folder=at_first(folder, other), model=model, scale=scale, nodata=nodata)
+            for path, folder in zip(scenes, folders, strict=True)
         ]
-        if workers > 1 and not dry_run:
-            map_spread(jobs, settings, workers=workers, show=show, log=log)
-            return
-        for job in jobs:
-            if dry_run:
-                _plan_one(job, settings, show=show)
-            else:
-                _map_one(job, settings, show=show, log=log)
+        _map_all(jobs, settings, workers=1 if dry_run else workers, dry_run=dry_run,
+                 show=show, log=log)  # fmt: skip
+        if other is not None and not dry_run:
+            other.put(folders, show=show)
+
+
+def _map_all(
+    jobs: list[Job],
+    settings: MapSettings,
+    *,
+    workers: int,
+    dry_run: bool,
+    show: Show,
+    log: Log,
+) -> None:
+    if workers > 1:
+        map_spread(jobs, settings, workers=workers, show=show, log=log)
+        return
+    for job in jobs:
+        if dry_run:
+            _plan_one(job, settings, show=show)
+        else:
+            _map_one(job, settings, show=show, log=log)
 
 
 def _map_one(job: Job, settings: MapSettings, *, show: Show, log: Log) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from hsimap.evaluation._tasks import square_blocks
 from hsimap.geometry import Window, round_up
 from hsimap.mapping.engine import Engine
+from hsimap.mapping.flags import Flagged
 from hsimap.mapping.tiling import TilePlan
 from hsimap.tasks import Kind, Scope
 
@@ -125,7 +126,7 @@ def map_fold(view: Fold, runtime: Runtime, geometry: Geometry) -> Iterator[FoldS
     """
     plan = fold_plan(view.shape, geometry)
     outputs = [output for output in geometry.outputs if output.scope is Scope.PIXEL]
-    engine = Engine(plan, view, runtime=runtime, outputs=outputs)
+    engine = Engine(plan, Flagged(view), runtime=runtime, outputs=outputs)
     for strip in engine.strips(wanted_strips(plan, view)):
         window = plan.strip(strip.index)
         shown = {

@@ -14,6 +14,7 @@ from hsimap.flightlines._check import BatchPlan, CheckedLine, check_lines
 from hsimap.flightlines._compose import MosaicSettings
 from hsimap.flightlines._discover import find_lines
 from hsimap.flightlines._mosaic import MosaicReport, mosaic
+from hsimap.flightlines._regrid import regrid
 from hsimap.flightlines._settings import BatchSettings, SpreadSettings
 from hsimap.flightlines._spread import LineResult
 from hsimap.flightlines._weights import Method
@@ -34,6 +35,7 @@ __all__ = [
     "finish_batch",
     "map_lines",
     "mosaic",
+    "regrid",
     "run_lines",
     "threads_for",
 ]

@@ -161,6 +161,41 @@ def sources(parts: Sequence[Part], *, shape: tuple[int, int]) -> Bits:
     return {SOURCE: source[None], COUNT: count[None]}
 
 
+def flags_of(
+    parts: Sequence[Part],
+    lines: Sequence[MappedLine],
+    *,
+    source: NDArray[np.generic],
+    pool: FilePool,
+    place: tuple[Window, Grid],
+) -> NDArray[np.uint8]:
+    """Return ``(y, x)`` flags of the line that each pixel is taken from; 255 where there is none.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        What the lines give to the window.
+    lines : sequence of MappedLine
+        All lines, by their numbers.
+    source : ndarray
+        ``(y, x)`` the line that counts most, from 1 on, as :func:`sources` tells.
+    pool : FilePool
+        Opens the maps.
+    place : tuple
+        The window, and its grid.
+    """
+    out = np.full(source.shape, CLASS_NODATA, dtype=np.uint8)
+    for part in parts:
+        layer = lines[part.line].flags
+        if layer is None:
+            continue
+        raster = pool.get(lines[part.line].folder / f"{layer.name}.tif")
+        values, valid = sample_all([raster], positions(*place, raster.grid), nearest=True)[0]
+        here = (source == part.line + 1) & valid
+        out[here] = values[0][here].astype(np.uint8)
+    return out
+
+
 def agreements(
     parts: Sequence[Part], variables: Sequence[Variable], sums: Sums, *, shape: tuple[int, int]
 ) -> dict[str, NDArray[np.float32]]:

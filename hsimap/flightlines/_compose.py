@@ -7,13 +7,22 @@ from math import lcm
 from typing import TYPE_CHECKING, Final
 
 from hsimap.errors import MismatchError
-from hsimap.flightlines._blend import COUNT, SOURCE, agreements, blend, read_part, sources
+from hsimap.flightlines._blend import (
+    COUNT,
+    SOURCE,
+    agreements,
+    blend,
+    flags_of,
+    read_part,
+    sources,
+)
 from hsimap.flightlines._grid import bounds_on
-from hsimap.flightlines._lines import code_layer, layers_on
+from hsimap.flightlines._lines import code_layer, layers_on, shared_flags
 from hsimap.flightlines._weights import Method
 from hsimap.geometry import Window, round_up
 from hsimap.mapping.encoding import Product
 from hsimap.mapping.tiling import TilePlan
+from hsimap.products import QA
 from hsimap.tasks import ClassLabel, Kind, Task, default_colors, main_output
 
 if TYPE_CHECKING:
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.flightlines._agreement import Sums
-    from hsimap.flightlines._lines import FilePool, MappedLine
+    from hsimap.flightlines._lines import FilePool, MappedLine, Variable
     from hsimap.flightlines._weights import Weight
     from hsimap.geometry import Grid
     from hsimap.products import Layer
@@ -45,6 +54,10 @@ class MosaicSettings:
     """Replace another mosaic."""
     block: int = _BLOCK
     """Side of what is computed at once, in pixels; no byte depends on it."""
+    alone: bool = False
+    """One line that is put on another grid: nothing is compared, and its name stays."""
+    shares: bool = True
+    """Of one line alone: whether probabilities are kept."""
 
 
 class Composer:
@@ -76,6 +89,8 @@ class Composer:
         self._lines, self._weights, self._pool = lines, weights, pool
         self.names = [line.name for line in lines]
         self._grid, self._method, self._block = grid, settings.method, settings.block
+        self._settings = settings
+        self._wanted: frozenset[str] = frozenset()
         self.variables = lines[0].variables
         self._strides = sorted({variable.stride for variable in self.variables})
         self._bounds = {
@@ -89,26 +104,39 @@ class Composer:
 
     def products(self) -> list[Product]:
         """List the maps of the mosaic."""
+        alone = self._settings.alone
         tags = {
             "HSIMAP_MODEL": self._lines[0].model_name,
             "HSIMAP_MODEL_DIGEST": self._lines[0].model,
-            "HSIMAP_MOSAIC": self._method.value,
         }
-        layers = [
-            (v, layer) for v in self.variables for layer in layers_on(self._grid, v, tags=tags)
-        ]
+        tags |= {"HSIMAP_SCENE" if alone else "HSIMAP_MOSAIC": self.title}
         maps = [
             Product(layer=layer, output=main_output(layer.task, stride=variable.stride))
-            for variable, layer in layers
+            for variable in self.variables
+            for layer in layers_on(self._grid, variable, tags=tags)
+            if not (alone and self._is_left_out(layer, variable))
         ]
-        maps += [
-            Product(layer=layer, output=main_output(layer.task))
-            for layer in _own_layers(self._lines, self._grid, tags)
-        ]
+        own = [] if alone else _own_layers(self._lines, self._grid, tags)
+        maps += [Product(layer=layer, output=main_output(layer.task)) for layer in own]
+        flags = shared_flags(self._lines, self._grid, tags=tags)
+        maps += [Product(layer=layer, output=None) for layer in flags]
         names = [product.layer.name for product in maps]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise MismatchError(f"two maps of the mosaic would be named {twice!r}; rename the task")
+        self._wanted = frozenset(names)
         return maps
+
+    @property
+    def title(self) -> str:
+        """Of one line alone its scene's name, else how lines become one map."""
+        if not self._settings.alone:
+            return self._method.value
+        return str(self._lines[0].maps.manifest["scene"]["name"])
+
+    def _is_left_out(self, layer: Layer, variable: Variable) -> bool:
+        """Whether one line alone has no such map."""
+        compared = layer.name == variable.comparison.name
+        return compared or (layer.kind == "probabilities" and not self._settings.shares)
 
     def blocks(
         self, index: int, sums: Sums
@@ -151,7 +179,12 @@ class Composer:
         out |= {v.comparison.name: agreed[v.name][None] for v in variables}
         if stride == 1:
             out |= sources(parts, shape=shape)
-        return out
+            source = out[SOURCE][0]
+            flags = flags_of(
+                parts, self._lines, source=source, pool=self._pool, place=(window, grid)
+            )
+            out[QA] = flags[None]
+        return {name: values for name, values in out.items() if name in self._wanted}
 
 
 def _meet(one: Window, other: Window) -> bool:

@@ -86,6 +86,8 @@ class MappedLine:
     variables: tuple[Variable, ...]
     grid: Grid
     """The finest of its maps' grids."""
+    flags: Layer | None = None
+    """Its map of quality flags."""
 
     @property
     def folder(self) -> Path:
@@ -164,6 +166,7 @@ def _read_line(name: str, folder: Path) -> MappedLine:
         model_name=manifest["model"]["name"],
         variables=tuple(_variables(maps, finest)),
         grid=finest,
+        flags=next((layer for layer in maps.layers if layer.kind == "flags"), None),
     )
 
 
@@ -214,6 +217,14 @@ def layers_on(grid: Grid, variable: Variable, *, tags: dict[str, str]) -> list[L
         tags=tags,
     )
     return [codes, shares, compared]
+
+
+def shared_flags(lines: Sequence[MappedLine], grid: Grid, *, tags: dict[str, str]) -> list[Layer]:
+    """Return the map of flags of a mosaic; none where lines have none, or different ones."""
+    first = lines[0].flags
+    if first is None or any(line.flags is None or line.flags.task != first.task for line in lines):
+        return []
+    return [replace(first, grid=grid, tags=tags)]
 
 
 def code_layer(

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hsimap._version import __version__
-from hsimap.errors import UsageError
+from hsimap.errors import MismatchError, UsageError
 from hsimap.flightlines._agreement import TABLE, Sums, as_csv, tabulate
 from hsimap.flightlines._angles import angles_of
 from hsimap.flightlines._compose import Composer, MosaicSettings
-from hsimap.flightlines._grid import check_places, shared_grid
+from hsimap.flightlines._grid import bounds_on, check_places, shared_grid
 from hsimap.flightlines._lines import FilePool, read_lines
-from hsimap.flightlines._weights import Method, weight_of
+from hsimap.flightlines._weights import Equal, Method, weight_of
 from hsimap.mapping.checks import is_finished, make_folder
 from hsimap.mapping.commit import Beside, finalise, read_finished
 from hsimap.mapping.journal import RunFolder, locked
@@ -108,18 +108,18 @@ def mosaic(
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
             weights: Sequence[Weight] = angles or [
-                weight_of(settings.method, line, pool=pool, scratch=run.path, zenith=layer)
+                Equal()
+                if settings.alone
+                else weight_of(settings.method, line, pool=pool, scratch=run.path, zenith=layer)
                 for line, layer in zip(lines, zenith, strict=True)
             ]
             work = Composer(lines, weights, grid=grid, settings=settings, pool=pool)
             book = StripBook(work.tiles, work.products(), run)
             stack.callback(book.close)
             table = _compute(work, book, run.path, progress)
-            staging = run.path / "products"
-            staging.mkdir(exist_ok=True)
-            (staging / TABLE).write_text(as_csv(table))
             record = _record(lines, identity, out=out, table=table, grid=grid)
-            beside = Beside(files=(staging / TABLE,), lines=tuple(line.maps for line in lines))
+            beside = Beside() if settings.alone else _beside(lines, table, run.path / "products")
+            record |= _of_line(lines[0]) if settings.alone else {}
             finalise(out, run, book.stores, record=record, started=started, beside=beside)
     manifest = read_finished(out)
     return MosaicReport(
@@ -138,14 +138,32 @@ def _grid(lines: Sequence[MappedLine], settings: MosaicSettings) -> Grid:
         return shared_grid([line.grid for line in lines])
     with RasterFile(settings.template) as file:
         check_places([file.grid, *(line.grid for line in lines)])
+        if settings.alone and bounds_on(file.grid, lines[0].grid).is_empty:
+            raise MismatchError(
+                f"no part of {lines[0].folder} lies on {settings.template}; take another grid"
+            )
         return file.grid
+
+
+def _beside(lines: Sequence[MappedLine], table: list[dict[str, object]], staging: Path) -> Beside:
+    """Write the table of the lines' agreement; return what is published beside the maps."""
+    staging.mkdir(exist_ok=True)
+    (staging / TABLE).write_text(as_csv(table))
+    return Beside(files=(staging / TABLE,), lines=tuple(line.maps for line in lines))
+
+
+def _of_line(line: MappedLine) -> dict[str, object]:
+    """Return what the manifest of a line says, for its maps on another grid."""
+    manifest = line.maps.manifest
+    told = {name: manifest[name] for name in ("scene", "notes") if name in manifest}
+    return {**told, "resampled_from": {"digest": line.digest}}
 
 
 def _angles(
     lines: Sequence[MappedLine], settings: MosaicSettings, stack: ExitStack
 ) -> list[SceneAngles] | None:
     """Return the angles that the scenes come with, where these are to decide."""
-    if settings.method is not Method.NADIR or settings.zenith is not None:
+    if settings.alone or settings.method is not Method.NADIR or settings.zenith is not None:
         return None
     return angles_of(lines, stack)
 
@@ -176,7 +194,9 @@ def _identity(
         json.dumps(
             {
                 "hsimap": __version__,
-                "mosaic": settings.method.value,
+                "regridded" if settings.alone else "mosaic": (
+                    settings.shares if settings.alone else settings.method.value
+                ),
                 "lines": {line.name: line.digest for line in lines},
                 "grid": {
                     "height": grid.height,

@@ -56,6 +56,15 @@ class Weight(Protocol):
         """Return ``(y, x) float64`` for a window of a grid; meaningless where the line is not."""
 
 
+class Equal:
+    """Every pixel counts the same, as of one line alone."""
+
+    def at(self, window: Window, grid: Grid) -> NDArray[np.float64]:
+        """Return zeros."""
+        del grid
+        return np.zeros((window.height, window.width))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
     """Nadir by geometry: the nearer to the middle line of the swath, the better."""

@@ -40,6 +40,8 @@ class Features:
     """``(feature,)`` the field's value: int64 codes or float64."""
     notes: tuple[str, ...]
     """What was left out or assumed, a sentence each."""
+    texts: tuple[str, ...] = ()
+    """All texts of the field in the file, sorted, also of features that were left out."""
 
 
 def read_features(
@@ -81,28 +83,17 @@ def read_features(
         If the file is damaged, holds lines, or one of file and scene lacks a CRS.
     """
     table, shapes, values = _read(path, layer=layer, field=field)
-    features = Features(path=path, shapes=shapes, values=values, notes=())
+    features = Features(path=path, shapes=shapes, values=values, notes=(), texts=_texts(values))
     features = _keep(features, _has_value(values), "have no value")
     features = _keep(features, ~shapely.is_empty(features.shapes), "have no geometry")
     features = replace(features, shapes=_areas(path, features.shapes))
-    features = _to_scene_crs(features, table["crs"], grid)
+    features = to_scene_crs(features, table["crs"], grid)
     if buffer:
         _check_buffer(grid)
         features = replace(features, shapes=shapely.buffer(features.shapes, buffer))
         remedy = f"are gone after the buffer of {buffer:g}"
         features = _keep(features, ~shapely.is_empty(features.shapes), remedy)
-    inverse = ~grid.transform
-    pixels = shapely.transform(
-        features.shapes,
-        lambda xy: np.stack(
-            [
-                inverse.a * xy[:, 0] + inverse.b * xy[:, 1] + inverse.c,
-                inverse.d * xy[:, 0] + inverse.e * xy[:, 1] + inverse.f,
-            ],
-            axis=1,
-        ),
-    )
-    features = replace(features, shapes=pixels)
+    features = to_pixels(features, grid)
     return features if overlaps else _without_overlaps(features)
 
 
@@ -186,10 +177,10 @@ def as_numbers(features: Features) -> Features:
 
 
 def as_ids(features: Features) -> Features:
-    """Turn the values into whole numbers; texts are numbered from 1 in their sorted order."""
+    """Turn the values into whole numbers; the file's texts are numbered from 1 as they sort."""
     if features.values.dtype.kind in "iuf":
         return features
-    _, rank = np.unique(features.values.astype(str), return_inverse=True)
+    rank = np.searchsorted(np.array(features.texts), features.values.astype(str))
     return replace(features, values=rank.astype(np.int64) + 1)
 
 
@@ -227,6 +218,12 @@ def _layer(path: Path, layers: Sequence[str], wanted: str | None) -> str:
     return wanted
 
 
+def _texts(values: NDArray[Any]) -> tuple[str, ...]:
+    if values.dtype.kind in "iuf":
+        return ()
+    return tuple(sorted({str(value) for value in values if value is not None}))
+
+
 def _has_value(values: NDArray[Any]) -> NDArray[np.bool_]:
     if values.dtype.kind == "f":
         known: NDArray[np.bool_] = np.isfinite(values)
@@ -259,7 +256,8 @@ def _areas(path: Path, shapes: NDArray[Any]) -> NDArray[Any]:
     return mended
 
 
-def _to_scene_crs(features: Features, stated: str | None, grid: Grid) -> Features:
+def to_scene_crs(features: Features, stated: str | None, grid: Grid) -> Features:
+    """Bring features of a stated CRS to a grid's."""
     if stated is None and grid.crs is None:
         note = f"neither {features.path.name} nor the scene states a CRS; taken as the same"
         return replace(features, notes=(*features.notes, note))
@@ -278,6 +276,22 @@ def _to_scene_crs(features: Features, stated: str | None, grid: Grid) -> Feature
     dense = shapely.segmentize(features.shapes, longest)
     moved = shapely.transform(dense, lambda xy: np.stack(change.transform(*xy.T), axis=1))
     return replace(features, shapes=moved)
+
+
+def to_pixels(features: Features, grid: Grid) -> Features:
+    """Bring features of a grid's CRS to its (column, row)."""
+    inverse = ~grid.transform
+    pixels = shapely.transform(
+        features.shapes,
+        lambda xy: np.stack(
+            [
+                inverse.a * xy[:, 0] + inverse.b * xy[:, 1] + inverse.c,
+                inverse.d * xy[:, 0] + inverse.e * xy[:, 1] + inverse.f,
+            ],
+            axis=1,
+        ),
+    )
+    return replace(features, shapes=pixels)
 
 
 def _pixel_in(found: pyproj.CRS, wanted: pyproj.CRS, grid: Grid) -> float:

@@ -9,10 +9,13 @@ import numpy as np
 from scipy.ndimage import maximum_filter
 
 from hsimap.errors import InputError, UsageError
+from hsimap.labels._deal import deal
+from hsimap.labels._field_folds import field_folds
 from hsimap.labels._raster import BandReader
 from hsimap.labels._specs import NO_FOLD, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,13 +31,14 @@ def open_folds(
     root: Path,
     stands: NDArray[np.int32] | None = None,
     labelled: NDArray[np.bool_] | None = None,
+    patch: int | None = None,
 ) -> NDArray[np.uint8]:
     """Return the fold of every pixel of a scene.
 
     Parameters
     ----------
     spec : SplitSpec
-        A raster of codes, random blocks, or random stands.
+        A raster of codes, a field of features, random blocks, or random stands.
     grid : Grid
         The scene's grid.
     root : Path
@@ -45,6 +49,8 @@ def open_folds(
         ``(y, x)``: True where a pixel carries a label, of all tasks in ``spec.require`` if there
         are any. Shares are counted over these pixels, and blocks or stands without one are in no
         fold; by default all pixels count.
+    patch : int, optional
+        Side of a training window in pixels, for a buffer that is stated in such.
 
     Returns
     -------
@@ -54,12 +60,21 @@ def open_folds(
     Raises
     ------
     UsageError
-        If the file is missing, or a split by stands has no stands.
+        If the file is missing, a split by stands has no stands, or blocks are too small.
     InputError
         If the file lies on another grid, or there are fewer blocks or stands than folds.
     """
     counted = np.ones((grid.height, grid.width), dtype=bool) if labelled is None else labelled
+    if spec.blocks is not None and patch is not None:
+        spec = spec.model_copy(update={"blocks": spec.blocks.for_patch(patch)})
     folds = _dealt(spec, grid=grid, root=root, stands=stands, counted=counted)
+    return finish_folds(folds, spec, counted)
+
+
+def finish_folds(
+    folds: NDArray[np.uint8], spec: SplitSpec, counted: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Take out pixels that lack a required label, and cells that are not whole, as a spec says."""
     if spec.require:
         folds[~counted] = NO_FOLD
     return folds if spec.cells is None else cell_folds(folds, spec.cells)
@@ -75,6 +90,8 @@ def _dealt(
 ) -> NDArray[np.uint8]:
     if spec.raster is not None:
         return _from_raster(spec, grid, root / spec.raster)
+    if spec.field is not None:
+        return field_folds(spec, grid=grid, root=root)
     if spec.blocks is not None:
         return block_folds(counted, spec.blocks)
     if stands is None or spec.stands is None:
@@ -123,6 +140,8 @@ def block_folds(labelled: NDArray[np.bool_], split: BlockSplit) -> NDArray[np.ui
     counts = np.bincount(block[labelled], minlength=rows * cols)
     dealt = deal(counts, split.shares, seed=split.seed, what="blocks of labelled pixels")[block]
     folds: NDArray[np.uint8] = dealt.copy()
+    if split.buffer == "patch":
+        raise UsageError("a buffer of half a patch needs the patch; state it in pixels")
     for fold in (TRAIN, VALIDATION, TEST) if split.buffer else ():
         near = maximum_filter(dealt == fold, size=2 * split.buffer + 1, mode="constant")
         folds[near & (dealt != fold)] = NO_FOLD
@@ -148,13 +167,36 @@ def stand_folds(
     ndarray
         ``(y, x) uint8`` fold codes.
     """
-    ids, index = np.unique(stands, return_inverse=True)
-    index = index.reshape(stands.shape)
-    counts = np.bincount(index[labelled], minlength=len(ids))
+    return shared_stand_folds([stands], [labelled], split)[0]
+
+
+def shared_stand_folds(
+    stands: Sequence[NDArray[np.int32]], labelled: Sequence[NDArray[np.bool_]], split: StandSplit
+) -> list[NDArray[np.uint8]]:
+    """Deal the stands of several scenes out together, so that a stand is in one fold in all.
+
+    Parameters
+    ----------
+    stands, labelled
+        As for :func:`stand_folds`, of each scene; the order of the scenes is no matter.
+    split : StandSplit
+        Shares of the counted pixels of all scenes, seed.
+
+    Returns
+    -------
+    list of ndarray
+        ``(y, x) uint8`` fold codes of each scene.
+    """
+    ids = np.unique(np.concatenate([np.unique(scene) for scene in stands]))
+    places = [np.searchsorted(ids, scene) for scene in stands]
+    counts = sum(
+        np.bincount(place[counted], minlength=len(ids))
+        for place, counted in zip(places, labelled, strict=True)
+    )
+    counts = np.asarray(counts)
     counts[ids == 0] = 0
     dealt = deal(counts, split.shares, seed=split.seed, what="stands with labelled pixels")
-    folds: NDArray[np.uint8] = dealt[index]
-    return folds
+    return [dealt[place] for place in places]
 
 
 def table_folds(stands: NDArray[np.int32], table: StandTable, *, root: Path) -> NDArray[np.uint8]:
@@ -247,45 +289,3 @@ def cell_folds(folds: NDArray[np.uint8], split: CellSplit) -> NDArray[np.uint8]:
     kept = np.full(folds.shape, NO_FOLD, np.uint8)
     kept[: rows * size, : cols * size] = fold.repeat(size, axis=0).repeat(size, axis=1)
     return kept
-
-
-def deal(
-    counts: NDArray[np.integer], shares: tuple[float, float, float], *, seed: int, what: str
-) -> NDArray[np.uint8]:
-    """Deal units out to the folds in random order, each to the fold that is furthest behind.
-
-    A fold that has none yet comes first, so that each has one; no fold gets more than its share
-    by more than one unit.
-
-    Parameters
-    ----------
-    counts : ndarray
-        ``(unit,)``: weight of each; a unit of weight 0 is in no fold.
-    shares : tuple of float
-        Of training, validation and test.
-    seed : int
-        Fixes the order.
-    what : str
-        What the units are called in errors.
-
-    Returns
-    -------
-    ndarray
-        ``(unit,) uint8`` fold codes.
-
-    Raises
-    ------
-    InputError
-        If there are fewer units than folds.
-    """
-    wanted = [i for i in range(3) if shares[i] > 0]
-    units = np.flatnonzero(counts)
-    if len(units) < len(wanted):
-        raise InputError(f"{len(units)} {what} cannot fill {len(wanted)} folds; use smaller blocks")
-    folds = np.full(len(counts), NO_FOLD, np.uint8)
-    dealt = dict.fromkeys(wanted, 0.0)
-    for unit in np.random.default_rng(seed).permutation(units):
-        fold = min(wanted, key=lambda i: (dealt[i] / shares[i], -shares[i]))
-        dealt[fold] += float(counts[unit])
-        folds[unit] = (TRAIN, VALIDATION, TEST)[fold]
-    return folds

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from hsimap.config import Settings
+from hsimap.errors import UsageError
 
 NO_FOLD: Final = 0
 """Fold code of a pixel that belongs to no fold: unlabelled, or in a buffer between folds."""
@@ -36,6 +37,7 @@ Shares = Annotated[tuple[float, float, float], Field(strict=False), AfterValidat
 BandName = Annotated[int | str, AfterValidator(_at_least_one)]
 """A band's description, or its number from 1, as GDAL and QGIS count."""
 Codes = int | Annotated[tuple[int, ...], Field(strict=False)]
+FoldCodes = int | str | Annotated[tuple[int | str, ...], Field(strict=False)]
 
 
 class VectorSource(Settings):
@@ -127,8 +129,9 @@ class BlockSplit(Settings):
 
     size: int = Field(ge=1)
     """Side of a block in pixels."""
-    buffer: int = Field(default=0, ge=0)
-    """Pixels nearer than this to another fold, or as near, belong to no fold."""
+    buffer: int | Literal["patch"] = Field(default=0)
+    """Pixels nearer than this to another fold, or as near, belong to no fold. patch: half of
+    training.patch, so that no window round a pixel of one fold holds a labelled one of another."""
     shares: Shares = (0.6, 0.2, 0.2)
     """Shares of the labelled pixels for training, validation and test."""
     seed: int = Field(default=0, ge=0)
@@ -136,12 +139,34 @@ class BlockSplit(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.buffer == "patch":
+            return self
+        if self.buffer < 0:
+            raise ValueError(f"buffer must not be negative, got {self.buffer}")
         if 2 * self.buffer >= self.size:
             raise ValueError(
                 f"buffer {self.buffer} px on both sides leaves nothing of a block of {self.size}"
                 f" px; make it less than half the size"
             )
         return self
+
+    def for_patch(self, patch: int) -> BlockSplit:
+        """Return the split with its buffer in pixels, for windows of this side.
+
+        Raises
+        ------
+        UsageError
+            If blocks are too small for it.
+        """
+        if self.buffer != "patch":
+            return self
+        half = -(-patch // 2)
+        if 2 * half >= self.size:
+            raise UsageError(
+                f"blocks of {self.size} px are too small for a buffer of half a patch of {patch} px"
+                f" on both sides; make them larger than {2 * half} px"
+            )
+        return self.model_copy(update={"buffer": half})
 
 
 class StandTable(Settings):
@@ -184,19 +209,27 @@ class CellSplit(Settings):
     """Which cells validate."""
 
 
-class SplitSpec(Settings):
-    """Which pixels train, validate and test: exactly one of raster, blocks and stands."""
+class SplitSpec(VectorSource):
+    """Which pixels train, validate and test: exactly one of raster, field, blocks and stands."""
 
     raster: str | None = None
     """GeoTIFF or ENVI file on the scene's grid that holds a fold code a pixel."""
     band: BandName | None = None
     """Band of that raster, by description or by number from 1. null: the only band."""
-    train: Codes = TRAIN
-    """Code or list of codes of the training fold; a code in no fold is in none."""
-    validation: Codes = VALIDATION
-    """Code or list of codes of the validation fold."""
-    test: Codes = TEST
-    """Code or list of codes of the test fold."""
+    field: str | None = None
+    """Attribute of vector features, of the file in `vector` or else of the one that labels and
+    stands name. With shares: features of one value, as of one stand, are dealt out together, over
+    the whole file, so that they are in one fold in every scene. Without: it holds fold codes."""
+    shares: Shares | None = None
+    """Of field: shares of the features' area for training, validation and test."""
+    seed: int = Field(default=0, ge=0)
+    """Of shares: which features go where."""
+    train: FoldCodes = TRAIN
+    """Code or text, or a list of them, of the training fold; a code in no fold is in none."""
+    validation: FoldCodes = VALIDATION
+    """Code or text, or a list of them, of the validation fold."""
+    test: FoldCodes = TEST
+    """Code or text, or a list of them, of the test fold."""
     blocks: BlockSplit | None = None
     """Square blocks dealt out at random: {size, buffer, shares, seed}."""
     stands: StandSplit | None = None
@@ -215,30 +248,51 @@ class SplitSpec(Settings):
     labels), mask = nothing, they are invalid."""
 
     @property
-    def codes(self) -> dict[int, int]:
-        """Code in the raster to fold."""
+    def codes(self) -> dict[int | str, int]:
+        """Code in the raster or the field to fold."""
         named = {TRAIN: self.train, VALIDATION: self.validation, TEST: self.test}
         return {
             code: fold
             for fold, codes in named.items()
-            for code in ((codes,) if isinstance(codes, int) else codes)
+            for code in ((codes,) if isinstance(codes, int | str) else codes)
         }
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        forms = {"raster": self.raster, "blocks": self.blocks, "stands": self.stands}
+        forms = {
+            "raster": self.raster,
+            "field": self.field,
+            "blocks": self.blocks,
+            "stands": self.stands,
+        }
         given = [name for name, form in forms.items() if form is not None]
         if len(given) != 1:
             raise ValueError(
-                f"a split has exactly one of raster, blocks and stands, got"
+                f"a split has exactly one of raster, field, blocks and stands, got"
                 f" {' and '.join(given) or 'none'}"
             )
+        self._check_vector()
         codes = (self.train, self.validation, self.test)
-        if self.raster is None and (self.band, *codes) != (None, TRAIN, VALIDATION, TEST):
-            raise ValueError("band, train, validation and test belong to a split by raster")
-        if len(self.codes) != sum(1 if isinstance(code, int) else len(code) for code in codes):
+        coded = self.raster is not None or (self.field is not None and self.shares is None)
+        if not coded and codes != (TRAIN, VALIDATION, TEST):
+            raise ValueError("train, validation and test belong to a split by raster or field")
+        if self.raster is None and self.band is not None:
+            raise ValueError("band belongs to a split by raster")
+        if len(self.codes) != sum(
+            1 if isinstance(code, int | str) else len(code) for code in codes
+        ):
             raise ValueError(
                 f"a fold code belongs to one fold, got train {self.train}, validation"
                 f" {self.validation}, test {self.test}"
             )
         return self
+
+    def _check_vector(self) -> None:
+        """Refuse what belongs to a field where there is none."""
+        if self.field is not None:
+            return
+        fields = {"vector", "layer", "buffer", "rule", "min_coverage", "shares", "seed"}
+        defaults = {name: type(self).model_fields[name].default for name in fields}
+        given = sorted(name for name, value in defaults.items() if getattr(self, name) != value)
+        if given:
+            raise ValueError(f"{' and '.join(given)} of a split belong to field: the attribute")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from hsimap.errors import MismatchError
+from hsimap.geometry import Window
 from hsimap.mapping.radiometry import guess_scale, sample_pixels
 from hsimap.runtimes import STORED
-from hsimap.scenes import stored_value
+from hsimap.scenes import Quality, all_zero, limits_of, valid_of
 from hsimap.spectra import fit_bands, match_table
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.bundle import InputSpec
-    from hsimap.geometry import Grid, Window
-    from hsimap.scenes import Scene, Storage
+    from hsimap.geometry import Grid
+    from hsimap.scenes import Limits, Scene, Storage
     from hsimap.spectra import BandMatch, Resample
 
 
@@ -30,10 +31,23 @@ _MIXED_PIXELS: Final = 1 << 14
 
 
 class Source(Protocol):
-    """What the engine asks of its source of pixels; :class:`SceneAdapter` is one."""
+    """Pixels and which of them are valid."""
 
     def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Return ``(band, y, x)`` stored values and ``(y, x)`` True = valid; outside = invalid."""
+
+    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return what a runtime takes: float32, or integers as stored; until the next call."""
+
+
+class FlaggedSource(Protocol):
+    """What the engine asks of its source of pixels; :class:`SceneAdapter` is one."""
+
+    def read_flagged(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+        """Return ``(band, y, x)`` stored values and ``(y, x)`` flags, :class:`Quality`.
+
+        What lies outside is ``NO_DATA``.
+        """
 
     def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return what a runtime takes: float32, or integers as stored; until the next call."""
@@ -58,10 +72,10 @@ class Pixels(Protocol):
     def is_stored(self) -> bool:
         """Whether a runtime takes the samples as they are stored."""
 
-    def read(
+    def read_flagged(
         self, window: Window, out: NDArray[np.generic]
-    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        """Return ``(band, y, x)`` stored values, in ``out``, and ``(y, x)`` True = valid."""
+    ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+        """Return ``(band, y, x)`` stored values, in ``out``, and ``(y, x)`` flags."""
 
     def to_network(
         self, values: NDArray[np.generic], out: NDArray[np.float32]
@@ -94,10 +108,12 @@ class SceneAdapter:
         self.scene, self.match = scene, match
         self._indices: Sequence[int] = match.indices
         self._nodata = wanted.nodata if scene.nodata is None else None
+        self._zeros_are_missing = wanted.nodata is None and _declares_nothing(scene)
         self._fill = _fill(match, wanted)
         self.scale, told = self._scale(wanted.scale)
         """Reflectance of one stored unit: what the scene states, or a guess; None = unknown."""
         self._factor = _factor(self.scale, wanted.scale)
+        self._limits = limits_of(scene.dtype, self.scale)
         self.notes: tuple[str, ...] = (
             *scene.notes,
             *match.notes,
@@ -163,6 +179,9 @@ class SceneAdapter:
         return guess, [note]
 
     def _nodata_notes(self) -> list[str]:
+        if self._zeros_are_missing:
+            said = "pixels that are 0 in every band are taken as missing (--nodata nan maps them)"
+            return [f"the scene declares neither nodata nor a mask; {said}"]
         if self._nodata is None:
             return []
         return [f"the scene declares no nodata value; the model's {self._nodata:g} is used"]
@@ -175,14 +194,31 @@ class SceneAdapter:
         The values go to ``out``, of their shape and type, where it is given. Integers are 0 where
         not valid.
         """
-        values, valid = self.scene.read(window, self._indices, out=out)
-        missing = stored_value(self._nodata, values.dtype)
-        if missing is not None:
-            for plane in values:
-                valid &= plane != missing
+        values, flags = self._load(window, out, (None, None))
+        return values, flags == 0
+
+    def read_flagged(
+        self, window: Window, out: NDArray[np.generic] | None = None
+    ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+        """Read as :meth:`read` does; return ``(y, x)`` flags of :class:`Quality` for its mask."""
+        values, flags = self._load(window, out, self._limits)
+        if self.match.weights is not None:
+            mixed = flags | np.uint8(Quality.RESAMPLED_SPECTRUM)
+            flags = np.where(valid_of(flags), mixed, flags)
+        return values, flags
+
+    def _load(
+        self, window: Window, out: NDArray[np.generic] | None, limits: Limits
+    ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+        """Read a window and flag what is missing or beyond the limits."""
+        values, flags = self.scene.read_flagged(
+            window, self._indices, out=out, nodata=self._nodata, limits=limits
+        )
+        if self._zeros_are_missing:
+            flags[(flags == 0) & all_zero(values)] = Quality.NO_DATA
         if self.dtype.kind in "iu":
-            _clear(values, valid)
-        return values, valid
+            _clear(values, valid_of(flags))
+        return values, flags
 
     def to_network(
         self, values: NDArray[np.generic], out: NDArray[np.float32] | None = None
@@ -221,14 +257,14 @@ class RecyclingSource:
     def __init__(self, pixels: Pixels, n: int) -> None:
         self._adapter = pixels
         self._rooms: list[NDArray[np.generic]] = [np.empty(0)] * n
-        self._last: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
+        self._last: tuple[NDArray[np.generic], NDArray[np.uint8]] | None = None
         self._image = np.empty(0, dtype=np.float32)
         self._tile: NDArray[np.generic] = np.empty(0, dtype=np.float32)
 
-    def read(
+    def read_flagged(
         self, window: Window, *, shared: int = 0
-    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        """Return ``(band, y, x)`` stored values, which stand for ``n - 1`` more reads.
+    ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+        """Return ``(band, y, x)`` stored values, which stand for ``n - 1`` more reads, and flags.
 
         The first ``shared`` columns are the last ones of the read before and are copied from it.
         """
@@ -238,14 +274,14 @@ class RecyclingSource:
             room = np.empty(size, self._adapter.dtype)
         self._rooms.append(room)
         values = room[:size].reshape(shape)
-        valid = np.empty(shape[1:], dtype=bool)
+        flags = np.empty(shape[1:], np.uint8)
         fresh = replace(window, col=window.col + shared, width=window.width - shared)
-        valid[:, shared:] = self._adapter.read(fresh, values[:, :, shared:])[1]
+        flags[:, shared:] = self._adapter.read_flagged(fresh, values[:, :, shared:])[1]
         if shared and self._last is not None:
             values[:, :, :shared] = self._last[0][:, :, -shared:]
-            valid[:, :shared] = self._last[1][:, -shared:]
-        self._last = values, valid
-        return values, valid
+            flags[:, :shared] = self._last[1][:, -shared:]
+        self._last = values, flags
+        return values, flags
 
     def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return what a runtime takes; the result stands until the next call.
@@ -265,6 +301,12 @@ class RecyclingSource:
             self._tile = np.empty(values.shape, values.dtype)
         np.copyto(self._tile, values)
         return self._tile
+
+
+def _declares_nothing(scene: Scene) -> bool:
+    """Whether neither a nodata value nor a mask says which pixels of a scene are missing."""
+    corner = Window(row=0, col=0, height=1, width=1)
+    return scene.nodata is None and scene.raw(corner, [0])[1] is None
 
 
 def _clear(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:

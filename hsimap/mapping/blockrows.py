@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsimap.geometry import Window, round_up
+from hsimap.scenes import Quality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,29 +44,29 @@ class BlockRows:
         """Whether a runtime takes the samples as they are stored."""
         return self._adapter.is_stored
 
-    def read(
+    def read_flagged(
         self, window: Window, out: NDArray[np.generic]
-    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        """Fill ``out``, ``(band, y, x)``, with stored values; return it and ``(y, x)`` validity.
+    ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+        """Fill ``out``, ``(band, y, x)``, with stored values; return it and ``(y, x)`` flags.
 
-        What lies outside the scene is 0 and invalid.
+        What lies outside the scene is 0 and ``NO_DATA``.
         """
         height, width = self._adapter.shape
         inside = window.clip(height=height, width=width)
-        valid = np.zeros((window.height, window.width), dtype=bool)
+        flags = np.full((window.height, window.width), Quality.NO_DATA, np.uint8)
         if (inside.height, inside.width) != (window.height, window.width):
             out[...] = 0
         if inside.is_empty:
-            return out, valid
+            return out, flags
         parts = self._rows(inside)
         for rows in parts:
             part = rows.overlap(inside)
             own = slice(part.row - rows.start, part.row - rows.start + part.height)
             target = part.shift(rows=-window.row, cols=-window.col).slices
             out[(..., *target)] = rows.values[:, own]
-            valid[target] = rows.valid[own]
+            flags[target] = rows.flags[own]
         self._below[inside.col, inside.width] = _joined(parts, window.row + self._kept)
-        return out, valid
+        return out, flags
 
     def to_network(
         self, values: NDArray[np.generic], out: NDArray[np.float32]
@@ -85,19 +86,19 @@ class BlockRows:
             end = min(round_up(bottom, self._adapter.storage.block[0]), self._adapter.shape[0])
             fresh = Window(row=start, col=inside.col, height=end - start, width=inside.width)
             room = np.empty((self.n_bands, fresh.height, fresh.width), self.dtype)
-            parts.append(_Rows(start, *self._adapter.read(fresh, room)))
+            parts.append(_Rows(start, *self._adapter.read_flagged(fresh, room)))
         return parts
 
 
 class _Rows:
     """Decoded rows of some columns."""
 
-    def __init__(self, start: int, values: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:
-        self.start, self.values, self.valid = start, values, valid
+    def __init__(self, start: int, values: NDArray[np.generic], flags: NDArray[np.uint8]) -> None:
+        self.start, self.values, self.flags = start, values, flags
 
     @property
     def end(self) -> int:
-        return self.start + len(self.valid)
+        return self.start + len(self.flags)
 
     def overlap(self, window: Window) -> Window:
         """Return the rows of a window that are among these."""
@@ -111,5 +112,5 @@ def _joined(parts: list[_Rows], row: int) -> _Rows:
     row = min(max(row, parts[0].start), parts[-1].end)
     cuts = [max(row - part.start, 0) for part in parts]
     values = [part.values[:, cut:] for part, cut in zip(parts, cuts, strict=True)]
-    valid = [part.valid[cut:] for part, cut in zip(parts, cuts, strict=True)]
-    return _Rows(row, np.concatenate(values, axis=1), np.concatenate(valid))
+    flags = [part.flags[cut:] for part, cut in zip(parts, cuts, strict=True)]
+    return _Rows(row, np.concatenate(values, axis=1), np.concatenate(flags))

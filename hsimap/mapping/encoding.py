@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from hsimap.mapping.flags import with_confidence
 from hsimap.mapping.intervals import Bound, bounded_tasks
-from hsimap.products import Layer
+from hsimap.products import Layer, flag_layer
+from hsimap.scenes import meanings, valid_of
 from hsimap.tasks import CLASS_NODATA, Kind, Output, decode_classes
 
 if TYPE_CHECKING:
@@ -24,21 +26,32 @@ PROBABILITY_STEPS: Final = 65534
 """A probability p is stored as round(p * 65534); 65535 is nodata."""
 PROBABILITY_NODATA: Final = 65535
 
+_FLAG_COLORS: Final = ("#4d4d4d", "#999999", "#d73027", "#91bfdb", "#fc8d59", "#fee090", "#c2a5cf")
+"""Of each flag: what is missing is grey, what is doubtful in colour."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
     """One map file and the network output that it is made from."""
 
     layer: Layer
-    output: Output
+    output: Output | None
+    """None = the flags, which speak of all outputs."""
     bound: Bound | None = None
     """The map holds a bound of the output's prediction interval instead of its value."""
+    judged: tuple[Output, ...] = ()
+    """Of the flags: outputs whose confidence they tell."""
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the scene per pixel of the map, along each axis."""
+        return 1 if self.output is None else self.output.stride
 
 
 def products_of(
     manifest: BundleManifest, grid: Grid, *, settings: MapSettings, tags: Mapping[str, str]
 ) -> list[Product]:
-    """List the maps that a bundle gives on a scene's grid, in the order of its outputs."""
+    """List the maps that a bundle gives on a grid, in the order of its outputs, and the flags."""
     tasks = {task.name: task for task in manifest.tasks}
     products = []
     for output in manifest.outputs:
@@ -58,7 +71,8 @@ def products_of(
         ]
         if settings.intervals is not None:
             products += _bounds(base, output, manifest, settings.intervals)
-    return products
+    flags = flag_layer(grid, meanings(), colors=_FLAG_COLORS, tags=tags)
+    return [*products, Product(layer=flags, output=None, judged=tuple(manifest.outputs))]
 
 
 def _bounds(base: Layer, output: Output, manifest: BundleManifest, level: int) -> list[Product]:
@@ -135,6 +149,26 @@ def encode(
         values = values.max(axis=0, keepdims=True)
     steps = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * PROBABILITY_STEPS)
     return np.where(valid, steps, PROBABILITY_NODATA).astype(np.uint16)
+
+
+def encode_product(
+    product: Product, values: Mapping[str, NDArray[np.float32]], flags: NDArray[np.uint8]
+) -> NDArray[np.generic]:
+    """Return ``(band, y, x)`` of a map's dtype.
+
+    Parameters
+    ----------
+    product : Product
+        Which map.
+    values : mapping
+        Output name to ``(channel, y, x) float32``, blended.
+    flags : ndarray
+        ``(y, x)`` of the same pixels at the scene's resolution.
+    """
+    if product.output is None:
+        return with_confidence(flags, values, product.judged)[None]
+    valid = coarsen_valid(valid_of(flags), product.stride)
+    return encode(product.layer, values_of(product, values[product.output.name]), valid)
 
 
 def coarsen_valid(valid: NDArray[np.bool_], stride: int) -> NDArray[np.bool_]:

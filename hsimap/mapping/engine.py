@@ -10,7 +10,9 @@ import numpy as np
 
 from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.blending import TileRow, TileSquares, blend_strip
+from hsimap.mapping.flags import footprint_flags
 from hsimap.mapping.tiling import READ_AHEAD
+from hsimap.scenes import Quality, valid_of
 from hsimap.streams import prefetch
 
 if TYPE_CHECKING:
@@ -19,20 +21,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.geometry import Window
-    from hsimap.mapping.adapter import Source
+    from hsimap.mapping.adapter import FlaggedSource
+    from hsimap.mapping.flags import Area
     from hsimap.mapping.tiling import Tile, TilePlan
     from hsimap.runtimes import Runtime
     from hsimap.tasks import Output
 
-    TileGroup = tuple[list[Tile], Window, NDArray[np.generic], NDArray[np.bool_]]
-    TilePixels = tuple[Tile, NDArray[np.generic], NDArray[np.bool_]]
+    TileGroup = tuple[list[Tile], Window, NDArray[np.generic], NDArray[np.uint8]]
+    TilePixels = tuple[Tile, NDArray[np.generic], NDArray[np.uint8]]
 
     class ReadNext(Protocol):
-        """See :meth:`hsimap.mapping.adapter.RecyclingSource.read`."""
+        """See :meth:`hsimap.mapping.adapter.RecyclingSource.read_flagged`."""
 
         def __call__(
             self, window: Window, *, shared: int
-        ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
             """Read a window."""
 
 
@@ -43,8 +46,13 @@ class Strip:
     index: int
     values: dict[str, NDArray[np.float32]]
     """Output name to ``(channel, y, x) float32``, blended; meaningless where not valid."""
-    valid: NDArray[np.bool_]
-    """``(y, x)`` at the scene's resolution, True = valid."""
+    flags: NDArray[np.uint8]
+    """``(y, x)`` :class:`Quality` at the scene's resolution; ``UNWANTED`` = outside the area."""
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """``(y, x)`` True = mapped."""
+        return valid_of(self.flags)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +62,13 @@ class Square:
     tile: Tile
     values: dict[str, NDArray[np.float32]]
     """Output name to ``(channel, y, x) float32``, blended; meaningless where not valid."""
-    valid: NDArray[np.bool_]
-    """``(y, x)`` at the scene's resolution, True = valid."""
+    flags: NDArray[np.uint8]
+    """``(y, x)`` :class:`Quality` at the scene's resolution; ``UNWANTED`` = outside the area."""
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """``(y, x)`` True = mapped."""
+        return valid_of(self.flags)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,13 +77,13 @@ class RowResult:
 
     values: dict[str, NDArray[np.float32]]
     """Output name to ``(channel, y, x) float32`` over the row's footprint."""
-    valid: NDArray[np.bool_]
+    flags: NDArray[np.uint8]
     """``(y, x)`` over the row's footprint."""
 
     def copy(self) -> RowResult:
         """Return a copy whose canvases may be blended in place."""
         values = {name: canvas.copy() for name, canvas in self.values.items()}
-        return RowResult(values=values, valid=self.valid)
+        return RowResult(values=values, flags=self.flags)
 
 
 class Engine:
@@ -80,7 +93,7 @@ class Engine:
     ----------
     plan : TilePlan
         The scene's tile grid.
-    source : Source
+    source : FlaggedSource
         Where the pixels come from.
     runtime : Runtime
         The network.
@@ -91,19 +104,22 @@ class Engine:
     at_once : int
         Tiles of a row that are read in one piece: a wide window spans several blocks of a GeoTIFF,
         which are decoded side by side, and whole lines of a raw file.
+    area : Area, optional
+        Which pixels are wanted; tiles without any are not run.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a run consists of
         self,
         plan: TilePlan,
-        source: Source,
+        source: FlaggedSource,
         *,
         runtime: Runtime,
         outputs: Sequence[Output],
         on_tile: Callable[[], None] = lambda: None,
         at_once: int = 1,
+        area: Area | None = None,
     ) -> None:
-        self._plan, self._source, self._runtime = plan, source, runtime
+        self._plan, self._source, self._runtime, self._area = plan, source, runtime, area
         self._outputs, self._on_tile, self._at_once = outputs, on_tile, at_once
 
     def strips(self, wanted: Sequence[int]) -> Iterator[Strip]:
@@ -159,20 +175,20 @@ class Engine:
             for name, canvas in canvases.items()
         }
         kept = self._plan.kept
-        return Square(tile=tile, values=finished, valid=inner[:kept, :kept])
+        return Square(tile=tile, values=finished, flags=inner[:kept, :kept])
 
     def _run(
         self, pixels: Iterator[TilePixels]
-    ) -> tuple[Tile, NDArray[np.bool_], dict[str, NDArray[np.float32]] | None]:
-        """Return the next tile, its footprint's validity, and what the network makes of it.
+    ) -> tuple[Tile, NDArray[np.uint8], dict[str, NDArray[np.float32]] | None]:
+        """Return the next tile, its footprint's flags, and what the network makes of it.
 
-        None where no pixel is valid.
+        None where no pixel is both valid and wanted.
         """
-        tile, values, valid = next(pixels)
-        foot, trim = tile.footprint, self._plan.trim
-        inner = valid[trim:, trim:][: foot.height, : foot.width]
+        tile, values, flags = next(pixels)
+        valid = valid_of(flags)
+        inner = footprint_flags(self._plan, tile, flags, area=self._area)
         results = None
-        if inner.any():
+        if valid_of(inner).any():
             image = self._source.to_network(values)[None]
             del values  # not needed while the network runs
             results = self._runtime.forward(image, valid.astype(np.float32)[None, None])
@@ -181,17 +197,20 @@ class Engine:
 
     def _read_ahead(self, rows: Sequence[int]) -> Iterator[TileGroup]:
         return prefetch(
-            (
-                group
-                for row in rows
-                for group in read_groups(self._source, self._plan, row, at_once=self._at_once)
-            ),
+            (group for row in rows for group in self._groups(row)),
             depth=READ_AHEAD,
         )
 
     def read_row(self, row: int) -> Iterator[TilePixels]:
         """Read the tiles of one row, one by one, without reading ahead."""
-        return cut_tiles(self._plan, read_groups(self._source, self._plan, row, at_once=1))
+        return cut_tiles(self._plan, self._groups(row, at_once=1))
+
+    def _groups(self, row: int, *, at_once: int | None = None) -> Iterator[TileGroup]:
+        many = at_once or self._at_once
+        return read_groups(self._source, self._plan, row, at_once=many, wanted=self._is_wanted)
+
+    def _is_wanted(self, tile: Tile) -> bool:
+        return self._area is None or self._area.touches(self._plan.in_scene(tile.footprint))
 
     def compute_row(self, row: int, pixels: Iterator[TilePixels]) -> RowResult:
         """Run the network on the tiles of one row, the next ``n_cols`` items of ``pixels``."""
@@ -200,7 +219,7 @@ class Engine:
             for output in self._outputs
         }
         window = self._plan.row_window(row)
-        seen = np.zeros((window.height, window.width), dtype=bool)
+        seen = np.zeros((window.height, window.width), np.uint8)
         for _ in range(self._plan.n_cols):
             tile, inner, results = self._run(pixels)
             foot = tile.footprint
@@ -208,7 +227,7 @@ class Engine:
             for name, result in (results or {}).items():
                 canvases[name].add(tile, result[0])
         return RowResult(
-            values={name: canvas.values for name, canvas in canvases.items()}, valid=seen
+            values={name: canvas.values for name, canvas in canvases.items()}, flags=seen
         )
 
     def blend(
@@ -224,7 +243,7 @@ class Engine:
                 ramp=self._plan.ramp // output.stride,
             )
         height = self._plan.strip(row).height
-        return Strip(index=row, values=strip, valid=result.valid[:height]), lower
+        return Strip(index=row, values=strip, flags=result.flags[:height]), lower
 
     def lower_ramps(self, result: RowResult) -> dict[str, NDArray[np.float32]]:
         """Return the lower ramp of each canvas of a row."""
@@ -244,8 +263,17 @@ def rows_needed(plan: TilePlan, wanted: Sequence[int]) -> list[int]:
     return sorted(above | set(wanted))
 
 
-def read_groups(source: Source, plan: TilePlan, row: int, *, at_once: int) -> Iterator[TileGroup]:
+def read_groups(
+    source: FlaggedSource,
+    plan: TilePlan,
+    row: int,
+    *,
+    at_once: int,
+    wanted: Callable[[Tile], bool] = lambda tile: True,  # noqa: ARG005  # every one
+) -> Iterator[TileGroup]:
     """Read the tiles of a row in groups; columns that two groups share are read once.
+
+    Groups without a wanted tile are not read; theirs are empty arrays of pixels, ``NO_DATA``.
 
     Yields
     ------
@@ -255,38 +283,45 @@ def read_groups(source: Source, plan: TilePlan, row: int, *, at_once: int) -> It
         Their pixels.
     values : ndarray
         ``(band, side, x)`` in storage units.
-    valid : ndarray
+    flags : ndarray
         ``(side, x)``.
     """
     tiles, overlap = list(plan.row_tiles(row)), max(plan.side - plan.kept, 0)
-    read = source.read if isinstance(source, RecyclingSource) else _joining(source)
+    read = source.read_flagged if isinstance(source, RecyclingSource) else _joining(source)
+    shared = 0
     for first in range(0, len(tiles), at_once):
         group = tiles[first : first + at_once]
         left, right = group[0].read.col, group[-1].read.col + plan.side
         window = replace(group[0].read, width=right - left)
-        yield group, window, *read(window, shared=overlap if first else 0)
+        if any(map(wanted, group)):
+            yield group, window, *read(window, shared=shared)
+            shared = overlap
+        else:
+            size = (window.height, window.width)
+            yield group, window, np.empty((0, *size)), np.full(size, Quality.NO_DATA, np.uint8)
+            shared = 0
 
 
-def _joining(source: Source) -> ReadNext:
+def _joining(source: FlaggedSource) -> ReadNext:
     """Return how a source reads whose pixels are in fresh memory each time."""
-    last: list[tuple[NDArray[np.generic], NDArray[np.bool_]]] = []
+    last: list[tuple[NDArray[np.generic], NDArray[np.uint8]]] = []
 
-    def read(window: Window, *, shared: int) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    def read(window: Window, *, shared: int) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
         fresh = replace(window, col=window.col + shared, width=window.width - shared)
-        values, valid = source.read(fresh)
+        values, flags = source.read_flagged(fresh)
         if shared:
             before = last.pop()
             values = np.concatenate([before[0][:, :, -shared:], values], axis=2)
-            valid = np.concatenate([before[1][:, -shared:], valid], axis=1)
-        last[:] = [(values, valid)]
-        return values, valid
+            flags = np.concatenate([before[1][:, -shared:], flags], axis=1)
+        last[:] = [(values, flags)]
+        return values, flags
 
     return read
 
 
 def cut_tiles(plan: TilePlan, groups: Iterable[TileGroup]) -> Iterator[TilePixels]:
-    """Yield ``(tile, values, valid)``, ``(band, side, side)`` and ``(side, side)``, from groups."""
-    for group, window, values, valid in groups:
+    """Yield ``(tile, values, flags)``, ``(band, side, side)`` and ``(side, side)``, from groups."""
+    for group, window, values, flags in groups:
         for tile in group:
             left = tile.read.col - window.col
-            yield tile, values[:, :, left : left + plan.side], valid[:, left : left + plan.side]
+            yield tile, values[:, :, left : left + plan.side], flags[:, left : left + plan.side]

@@ -46,7 +46,7 @@ class StripClock:
     def finished(self, strip: int) -> None:
         """Tell of a strip that is journalled."""
         now = time.monotonic()
-        rows = self._tiles.strip(strip)
+        rows = self._tiles.in_maps(self._tiles.strip(strip))
         facts = {
             "strip": strip,
             "pixels": rows.height * rows.width,

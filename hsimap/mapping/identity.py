@@ -38,6 +38,8 @@ def identity_of(
     }
     if settings.intervals is not None:
         identity["intervals"] = settings.intervals
+    if settings.area is not None:
+        identity["area"] = settings.area.identity()
     plain: dict[str, object] = json.loads(json.dumps(identity))
     return plain
 
@@ -60,11 +62,11 @@ def record_of(
     }
 
 
-def maps_of(scene: Scene, bundle: Bundle, settings: MapSettings) -> list[Product]:
+def maps_of(scene: Scene, bundle: Bundle, plan: MapPlan, *, settings: MapSettings) -> list[Product]:
     """Return the maps; their tags are the provenance and hold no clock, so that bytes repeat."""
     tags = {
         "HSIMAP_MODEL": bundle.manifest.name,
         "HSIMAP_MODEL_DIGEST": bundle.digest,
         "HSIMAP_SCENE": scene.name,
     }
-    return products_of(bundle.manifest, scene.grid, settings=settings, tags=tags)
+    return products_of(bundle.manifest, plan.grid(scene.grid), settings=settings, tags=tags)

@@ -16,12 +16,11 @@ from hsimap.mapping.encoding import (
     PROBABILITY_NODATA,
     PROBABILITY_STEPS,
     Product,
-    coarsen_valid,
-    encode,
+    encode_product,
     products_of,
-    values_of,
 )
 from hsimap.mapping.engine import Engine, RowResult, Strip
+from hsimap.mapping.prepare import in_area
 from hsimap.mapping.settings import MapSettings, plan_map
 from hsimap.runtimes import choices, open_runtime
 from hsimap.scenes import Scene, open_scene, scene_from_array
@@ -56,8 +55,8 @@ def predict(
     Dataset
         One variable a map, on dask, a chunk a strip: classes ``(y, x) uint8`` with 255 = invalid,
         values ``(y, x) float32`` in physical units with NaN = invalid, and
-        ``<task>_probability (class, y, x) float32``. Maps whose stride is not 1 have their own
-        ``y_<stride>`` and ``x_<stride>`` dimensions.
+        ``<task>_probability (class, y, x) float32``; ``qa (y, x) uint8``, a bit a flag. Maps whose
+        stride is not 1 have their own ``y_<stride>`` and ``x_<stride>`` dimensions.
 
     Raises
     ------
@@ -67,14 +66,16 @@ def predict(
     bundle = model if isinstance(model, Bundle) else Bundle.load(Path(model))
     scene = _as_scene(scene)
     settings = settings or MapSettings()
-    adapter = SceneAdapter(scene, bundle.manifest.input)
-    plan = plan_map(
+    adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
+    whole = plan_map(
         scene.grid,
         bundle.manifest,
         settings,
         itemsize=adapter.itemsize,
         as_stored=adapter.is_stored,
-    ).tiles
+    )
+    found = in_area(whole, scene.grid, bundle, settings)
+    plan = found.tiles
     # Nothing is timed here: what comes first is float32 unless another precision is asked for.
     route = choices(bundle, runtime=settings.runtime, precision=settings.precision)[0]
     runtime = open_runtime(
@@ -84,11 +85,12 @@ def predict(
         device=settings.device,
         threads=settings.threads,
     )
-    engine = Engine(plan, adapter, runtime=runtime, outputs=bundle.manifest.outputs)
+    outputs, grid = bundle.manifest.outputs, found.grid(scene.grid)
+    engine = Engine(plan, adapter, runtime=runtime, outputs=outputs, area=found.area)
     strips = _delayed_strips(engine, plan)
-    products = products_of(bundle.manifest, scene.grid, settings=settings, tags={})
+    products = products_of(bundle.manifest, grid, settings=settings, tags={})
     variables = {p.layer.name: _variable(p, strips, plan) for p in products}
-    return xr.Dataset(variables, coords=_coords(scene.grid))
+    return xr.Dataset(variables, coords=_coords(grid))
 
 
 def _as_scene(scene: Scene | xr.DataArray | str | Path) -> Scene:
@@ -115,17 +117,18 @@ def _delayed_strips(engine: Engine, plan: TilePlan) -> list[Any]:
 
 
 def _variable(product: Product, strips: list[Any], plan: TilePlan) -> xr.Variable:
-    layer, stride = product.layer, product.output.stride
+    layer, stride = product.layer, product.stride
     n_bands = len(layer.bands)
     dtype = np.dtype(np.float32) if layer.kind == "probabilities" else np.dtype(layer.dtype)
     blocks = []
     for index, strip in enumerate(strips):
         window = plan.strip(index)
-        shape = (n_bands, -(-window.height // stride), layer.grid.width)
+        shape = (n_bands, -(-window.height // stride), -(-plan.width // stride))
         blocks.append(
             da.from_delayed(dask.delayed(_encoded)(product, strip), shape=shape, dtype=dtype)
         )
     data = da.concatenate(blocks, axis=1)
+    data = data[:, plan.skip_rows // stride :, plan.skip_cols // stride :]
     suffix = "" if stride == 1 else f"_{stride}"
     dims: tuple[str, ...] = (f"y{suffix}", f"x{suffix}")
     if layer.kind == "probabilities":
@@ -136,9 +139,7 @@ def _variable(product: Product, strips: list[Any], plan: TilePlan) -> xr.Variabl
 
 
 def _encoded(product: Product, strip: Strip) -> NDArray[np.generic]:
-    valid = coarsen_valid(strip.valid, product.output.stride)
-    shown = values_of(product, strip.values[product.output.name])
-    values = encode(product.layer, shown, valid)
+    values = encode_product(product, strip.values, strip.flags)
     if product.layer.kind != "probabilities":
         return values
     decoded = values.astype(np.float32) * np.float32(1 / PROBABILITY_STEPS)
@@ -151,6 +152,10 @@ def _attributes(product: Product) -> dict[str, object]:
     attrs: dict[str, object] = {"long_name": f"{task.label}, {part}" if part else task.label}
     if product.layer.kind == "classes":
         attrs["flag_values"] = task.codes
+        attrs["flag_meanings"] = " ".join(c.name.replace(" ", "_") for c in task.classes)
+        attrs["_FillValue"] = np.uint8(product.layer.nodata)
+    elif product.layer.kind == "flags":
+        attrs["flag_masks"] = task.codes
         attrs["flag_meanings"] = " ".join(c.name.replace(" ", "_") for c in task.classes)
         attrs["_FillValue"] = np.uint8(product.layer.nodata)
     elif task.unit:

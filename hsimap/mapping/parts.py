@@ -110,7 +110,9 @@ def prepare_line(job: LineJob) -> PreparedLine:
             facts, notes = looks.facts, (*notes, *looks.notes)
             run = RunFolder(out, opened.identity, overwrite=settings.overwrite)
             stack.callback(run.close)
-            book = StripBook(plan.tiles, maps_of(opened.scene, opened.bundle, settings), run)
+            book = StripBook(
+                plan.tiles, maps_of(opened.scene, opened.bundle, plan, settings=settings), run
+            )
             stack.callback(book.close)
             wanted = book.wanted
         return PreparedLine(
@@ -135,7 +137,7 @@ def map_strips(line: PreparedLine, strips: Sequence[int]) -> Receipts:
     with _one_at_a_time, ExitStack() as stack:
         opened = _open_same(stack, line)
         plan, outputs = opened.plan, opened.bundle.manifest.outputs
-        products = maps_of(opened.scene, opened.bundle, line.job.settings)
+        products = maps_of(opened.scene, opened.bundle, plan, settings=line.job.settings)
         run = line.job.out / RUN_FOLDER
         files = [(p, StripFile(strip_path(run, p), p.layer)) for p in products]
         for _, file in files:
@@ -146,6 +148,7 @@ def map_strips(line: PreparedLine, strips: Sequence[int]) -> Receipts:
             runtime=opened.runtime,
             outputs=outputs,
             at_once=plan.at_once,
+            area=plan.area,
         )
 
         def settle(strip: int) -> tuple[int, dict[str, int]]:
@@ -173,7 +176,7 @@ def commit_line(line: PreparedLine, seconds: float) -> tuple[int, ...]:
         opened = _open_same(stack, line)
         run = RunFolder(job.out, line.identity, overwrite=False)
         stack.callback(run.close)
-        maps = maps_of(opened.scene, opened.bundle, job.settings)
+        maps = maps_of(opened.scene, opened.bundle, opened.plan, settings=job.settings)
         book = StripBook(opened.plan.tiles, maps, run)
         stack.callback(book.close)
         if book.wanted:

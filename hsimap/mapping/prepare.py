@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hsimap.geometry import alignment_of
+from hsimap.labels import Area
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.mapping.blockrows import BlockRows
 from hsimap.mapping.radiometry import check_radiometry, compare_spectra, sample_pixels
-from hsimap.mapping.settings import MapPlan, MapSettings, plan_map
+from hsimap.mapping.settings import MapPlan, MapSettings, plan_map, restrict
 from hsimap.runtimes import choices, open_runtime
 from hsimap.scenes import bound_cache
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.bundle import Bundle, InputSpec
+    from hsimap.geometry import Grid
     from hsimap.mapping.adapter import Pixels
+    from hsimap.mapping.radiometry import Radiometry
     from hsimap.runtimes import Route, Runtime
     from hsimap.scenes import Scene
 
@@ -30,7 +34,10 @@ if TYPE_CHECKING:
 def plan_scene(
     scene: Scene, adapter: SceneAdapter, bundle: Bundle, settings: MapSettings
 ) -> MapPlan:
-    """Plan the tiles and the memory of a scene as it lies on the disk; hold its cache to that."""
+    """Plan the tiles and the memory of a scene as it lies on the disk; hold its cache to that.
+
+    Where an area is asked for, its tiles are some of those that the whole scene would have.
+    """
     plan = plan_map(
         scene.grid,
         bundle.manifest,
@@ -40,7 +47,15 @@ def plan_scene(
         as_stored=adapter.is_stored,
     )
     bound_cache(plan.cache_bytes)
-    return plan
+    return in_area(plan, scene.grid, bundle, settings)
+
+
+def in_area(plan: MapPlan, grid: Grid, bundle: Bundle, settings: MapSettings) -> MapPlan:
+    """Return the part of a scene's plan that the settings' area needs; all of it without one."""
+    if settings.area is None:
+        return plan
+    steps = (output.stride for output in bundle.manifest.outputs)
+    return restrict(plan, Area(settings.area, grid, step=alignment_of(*steps)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +68,14 @@ class Looks:
     """What is unusual, a sentence each."""
 
 
+def compare_with(adapter: SceneAdapter, wanted: InputSpec) -> Radiometry | None:
+    """Return a scene's mean spectrum against a model's; None where there is nothing to compare."""
+    if wanted.mean_spectrum is None:
+        return None
+    pixels = sample_pixels(adapter.read_for_network, adapter.shape)
+    return compare_spectra(pixels, wanted.mean_spectrum, wavelength_nm=wanted.wavelength_nm)
+
+
 def look_at(adapter: SceneAdapter, wanted: InputSpec, *, force: bool) -> Looks:
     """Compare a scene with what the model was trained on, before the first tile.
 
@@ -61,10 +84,7 @@ def look_at(adapter: SceneAdapter, wanted: InputSpec, *, force: bool) -> Looks:
     MismatchError
         If maps of the scene would be worthless and ``force`` is False.
     """
-    found = None
-    if wanted.mean_spectrum is not None:
-        pixels = sample_pixels(adapter.read_for_network, adapter.shape)
-        found = compare_spectra(pixels, wanted.mean_spectrum, wavelength_nm=wanted.wavelength_nm)
+    found = compare_with(adapter, wanted)
     notes = check_radiometry(found, scene=adapter.scene.name, force=force)
     facts: dict[str, object] = {
         "bands": {way: adapter.match.ways.count(way) for way in sorted(set(adapter.match.ways))},

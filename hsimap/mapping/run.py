@@ -108,8 +108,8 @@ def map_scene(
     planned_crash()
     adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
     plan = plan_scene(scene, adapter, bundle, settings)
-    tile = partial(middle_tile, adapter, plan)
-    route, told = resolve_route(bundle, settings, out=out, sample=tile)
+    sample = partial(middle_tile, adapter, plan)
+    route, told = resolve_route(bundle, settings, out=out, sample=sample)
     wanted, notes = list[int](), (*adapter.notes, *plan.notes, *told)
     with ExitStack() as stack:
         runtime = stack.enter_context(closing(open_route(bundle, settings, route)))
@@ -124,8 +124,8 @@ def map_scene(
             notes += looks.notes
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
-            book = StripBook(plan.tiles, maps_of(scene, bundle, settings), run, listen=listen)
-            stack.callback(book.close)
+            maps = maps_of(scene, bundle, plan, settings=settings)
+            book = stack.enter_context(closing(StripBook(plan.tiles, maps, run, listen=listen)))
             wanted = book.wanted
             _Job(plan, book, bundle).compute(pixels_of(adapter, plan), runtime, progress)
             check_unchanged(scene, identity)
@@ -137,7 +137,7 @@ def map_scene(
         plan=plan,
         already_complete=already,
         seconds=time.monotonic() - started,
-        pixels=sum(plan.tiles.strip(k).height for k in wanted) * plan.tiles.width,
+        pixels=plan.pixels(wanted),
         strips_resumed=0 if already else plan.tiles.n_rows - len(wanted),
         notes=notes,
     )
@@ -163,6 +163,7 @@ class _Job:
 
     def __init__(self, plan: MapPlan, book: StripBook, bundle: Bundle) -> None:
         self._tiles, self._at_once, self._book = plan.tiles, plan.at_once, book
+        self._area = plan.area
         self._outputs = bundle.manifest.outputs
 
     def _tile_counter(self, progress: Progress) -> Callable[[], None]:
@@ -186,6 +187,7 @@ class _Job:
             outputs=self._outputs,
             on_tile=self._tile_counter(progress),
             at_once=self._at_once,
+            area=self._area,
         )
         wanted = self._book.wanted
         self._book.start(len(rows_needed(self._tiles, wanted)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING, Final, Literal
 
 from hsimap.errors import MismatchError, ResourceError
@@ -12,8 +13,11 @@ from hsimap.products import BLOCK
 from hsimap.tasks import Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
+    from hsimap.labels import Area, AreaSpec
     from hsimap.scenes import Storage
     from hsimap.spectra import Resample
 
@@ -77,6 +81,8 @@ class MapSettings:
     """Map a scene that does not look like the model's training scenes."""
     overwrite: bool = False
     """Replace the result of a different run."""
+    area: AreaSpec | None = None
+    """What of the scene is mapped; None = all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +102,25 @@ class MapPlan:
     """Uncompressed size of the maps on disk."""
     notes: tuple[str, ...]
     """Values that were rounded, a sentence each."""
+    area: Area | None = None
+    """Which pixels are mapped; None = all."""
+
+    def grid(self, scene: Grid) -> Grid:
+        """Return the grid of the maps, given the scene's."""
+        return scene if self.area is None else scene.crop(self.area.window)
+
+    def pixels(self, strips: Sequence[int]) -> int:
+        """Return how many pixels of the maps lie in some strips."""
+        windows = (self.tiles.in_maps(self.tiles.strip(k)) for k in strips)
+        return sum(window.height * window.width for window in windows)
 
     def describe(self) -> dict[str, object]:
         """Return the plan as plain data, sizes in pixels and bytes."""
         tiles = self.tiles
+        height, width = tiles.map_shape
         return {
-            "height": tiles.height,
-            "width": tiles.width,
+            "height": height,
+            "width": width,
             "tile": tiles.kept,
             "trim": tiles.trim,
             "ramp": tiles.ramp,
@@ -193,6 +211,21 @@ def plan_map(
     )
 
 
+def restrict(plan: MapPlan, area: Area) -> MapPlan:
+    """Return the part of a plan that an area needs; its tiles are those of the whole scene."""
+    whole, window = plan.tiles, area.window
+    tiles = whole.part(window)
+    share = window.height * window.width / (whole.height * whole.width)
+    return replace(
+        plan,
+        tiles=tiles,
+        at_once=min(plan.at_once, tiles.n_cols),
+        output_bytes=ceil(plan.output_bytes * share),
+        notes=(*plan.notes, *area.notes),
+        area=area,
+    )
+
+
 def _too_little(tiles: TilePlan, needed: int, settings: MapSettings) -> ResourceError:
     return ResourceError(
         f"mapping with a tile of {tiles.kept} px needs about {needed / 2**20:.0f} MiB, more than"
@@ -277,7 +310,7 @@ def estimate_memory(
 
 
 def _output_bytes(manifest: BundleManifest, settings: MapSettings) -> int:
-    total = 0.0
+    total = 1.0  # the flags
     bounded = bounded_tasks(manifest, settings.intervals)
     for output in manifest.outputs:
         if output.kind == "categorical":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from hsimap.crashpoints import crash_point
-from hsimap.mapping.encoding import coarsen_valid, encode, values_of
+from hsimap.mapping.encoding import encode_product
 from hsimap.mapping.events import Listener, StripClock, ignore
 from hsimap.mapping.journal import LayerStore, StripFile
 from hsimap.mapping.settings import WRITE_BEHIND
@@ -59,7 +60,7 @@ def pour(
     """
 
     def write(square: Square) -> int | None:
-        write_square(files, square)
+        write_square(tiles, files, square)
         return square.tile.row if square.tile.col == tiles.n_cols - 1 else None
 
     # While a strip is made durable, no more than a tile row is computed.
@@ -71,14 +72,19 @@ def pour(
             yield from told
 
 
-def write_square(files: Files, square: Square) -> None:
-    """Encode one square for every map and store it."""
-    foot = square.tile.footprint
+def write_square(tiles: TilePlan, files: Files, square: Square) -> None:
+    """Encode one square for every map and store what of it stands in the maps."""
+    foot, (height, width) = square.tile.footprint, square.flags.shape
+    place = tiles.in_maps(replace(foot, height=height, width=width))
+    if place.is_empty:
+        return
+    skip = (place.row + tiles.skip_rows - foot.row, place.col + tiles.skip_cols - foot.col)
     for product, file in files:
-        stride, name = product.output.stride, product.output.name
-        valid = coarsen_valid(square.valid, stride)
-        values = encode(product.layer, values_of(product, square.values[name]), valid)
-        file.write(foot.row // stride, foot.col // stride, values)
+        s = product.stride
+        values = encode_product(product, square.values, square.flags)
+        rows, cols = (slice(n // s, None) for n in skip)
+        part = values[:, rows, cols][:, : -(-place.height // s), : -(-place.width // s)]
+        file.write(place.row // s, place.col // s, part)
 
 
 def make_durable(tiles: TilePlan, files: Files, strip: int) -> dict[str, int]:
@@ -92,7 +98,7 @@ def make_durable(tiles: TilePlan, files: Files, strip: int) -> dict[str, int]:
 
 
 def _checksum(tiles: TilePlan, strip: int, product: Product, file: StripFile) -> int:
-    window, stride = tiles.strip(strip), product.output.stride
+    window, stride = tiles.in_maps(tiles.strip(strip)), product.stride
     return file.checksum(window.row // stride, -(-window.height // stride))
 
 
@@ -162,9 +168,9 @@ class StripBook:
         crash_point("strip-journalled")
         self._clock.finished(strip)
         self._missing.discard(strip)
-        first = min(self._missing, default=strip)
+        first = self._tiles.in_maps(self._tiles.strip(min(self._missing, default=strip))).row
         for product, store in self.stores:
-            store.cog.advance(first * self._tiles.kept // product.output.stride)
+            store.cog.advance(first // product.stride)
 
     def close(self) -> None:
         """Give the files back."""

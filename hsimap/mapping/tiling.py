@@ -13,7 +13,7 @@ k only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hsimap.errors import UsageError
@@ -35,19 +35,19 @@ class Tile:
     col: int
     """Tile column."""
     read: Window
-    """Pixels fed to the network: always ``side x side``, past the scene's edge where needed."""
+    """Pixels of the scene fed to the network: always ``side x side``, past its edge if needed."""
     footprint: Window
-    """Pixels the tile contributes to (kept square and lower ramps), clipped to the scene."""
+    """Pixels of the plan that the tile contributes to (kept square and lower ramps), clipped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TilePlan:
-    """The global tile grid of one scene, counted from its pixel (0, 0)."""
+    """The global tile grid of one scene, counted from its pixel (0, 0), or a part of it."""
 
     height: int
-    """Rows of the scene."""
+    """Rows of the scene, or of the part."""
     width: int
-    """Columns of the scene."""
+    """Columns of the scene, or of the part."""
     kept: int
     """Side of the square a tile answers for, in pixels."""
     trim: int
@@ -56,6 +56,14 @@ class TilePlan:
     """Width of the cross-fade with the next tile, in pixels."""
     alignment: int
     """Step that ``kept``, ``trim`` and ``ramp`` are multiples of."""
+    row: int = 0
+    """Row of the scene that is this plan's first; a plan of a part begins at one of its tiles."""
+    col: int = 0
+    """Column of the scene that is this plan's first."""
+    skip_rows: int = 0
+    """Rows at the top that stand in no map: their tiles are needed for what lies below."""
+    skip_cols: int = 0
+    """The same of columns on the left."""
 
     def __post_init__(self) -> None:
         """Refuse a plan that leaves the alignment grid or fades across more than one tile."""
@@ -88,9 +96,15 @@ class TilePlan:
         return -(-self.width // self.kept)
 
     @property
+    def map_shape(self) -> tuple[int, int]:
+        """``(y, x)`` of the maps, in pixels of the scene."""
+        return self.height - self.skip_rows, self.width - self.skip_cols
+
+    @property
     def ratio(self) -> float:
         """Computed pixels (padding counted) over mapped pixels."""
-        return self.n_rows * self.n_cols * self.side**2 / (self.height * self.width)
+        height, width = self.map_shape
+        return self.n_rows * self.n_cols * self.side**2 / (height * width)
 
     def tile(self, row: int, col: int) -> Tile:
         """Return one tile."""
@@ -100,10 +114,50 @@ class TilePlan:
             row=row,
             col=col,
             read=Window(
-                row=top - self.trim, col=left - self.trim, height=self.side, width=self.side
+                row=self.row + top - self.trim,
+                col=self.col + left - self.trim,
+                height=self.side,
+                width=self.side,
             ),
             footprint=foot.clip(height=self.height, width=self.width),
         )
+
+    def in_scene(self, window: Window) -> Window:
+        """Return a window of the plan as one of the scene."""
+        return window.shift(rows=self.row, cols=self.col)
+
+    def in_maps(self, window: Window) -> Window:
+        """Return the part of a window of the plan that stands in the maps, as one of theirs."""
+        moved = window.shift(rows=-self.skip_rows, cols=-self.skip_cols)
+        height, width = self.map_shape
+        return moved.clip(height=height, width=width)
+
+    def part(self, window: Window) -> TilePlan:
+        """Return the tiles that the pixels of a window are made of, as a plan of their own.
+
+        Its pixels in the window have the bits of the whole plan's.
+
+        Parameters
+        ----------
+        window : Window
+            Inside the scene; a window of the whole plan.
+        """
+        top, left = (self._first_tile(start) for start in (window.row, window.col))
+        return replace(
+            self,
+            height=window.row + window.height - top,
+            width=window.col + window.width - left,
+            row=self.row + top,
+            col=self.col + left,
+            skip_rows=window.row - top,
+            skip_cols=window.col - left,
+        )
+
+    def _first_tile(self, start: int) -> int:
+        """Return where the first tile begins that a pixel is made of, along one axis."""
+        tile = start // self.kept
+        faded = tile > 0 and start - tile * self.kept < self.ramp
+        return (tile - faded) * self.kept
 
     def row_tiles(self, row: int) -> Iterator[Tile]:
         """Yield the tiles of a tile row, from left to right."""

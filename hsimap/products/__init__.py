@@ -33,6 +33,7 @@ from hsimap.products._manifest import (
 )
 from hsimap.products._preview import write_preview
 from hsimap.products._project import PROJECT, write_project
+from hsimap.products._quicklook import write_quicklook
 from hsimap.products._read import RasterFile
 from hsimap.products._restyle import names_and_colors, restyle, task_name, task_of_raster
 from hsimap.products._sheet import write_sheet
@@ -79,6 +80,7 @@ __all__ = [
     "write_manifest",
     "write_preview",
     "write_project",
+    "write_quicklook",
     "write_sheet",
     "write_stands",
     "write_zarr",

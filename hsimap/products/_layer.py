@@ -99,7 +99,8 @@ def flag_layer(
     grid : Grid
         Of the maps that it speaks of.
     flags : sequence of str
-        Name of each bit, the lowest first; the lowest that is set decides the colour.
+        Name of each bit, the lowest first; the lowest that is set decides the colour. An empty
+        name keeps a bit free.
     colors : sequence of str, optional
         ``#rrggbb`` of each flag.
     tags : mapping, optional
@@ -117,6 +118,7 @@ def flag_layer(
         for bit, (name, color) in enumerate(
             zip(flags, colors or default_colors(len(flags)), strict=True)
         )
+        if name
     )
     task = Task(name="quality", kind=Kind.CATEGORICAL, title="Quality flags", classes=classes)
     return Layer(
@@ -147,7 +149,10 @@ def legend_of(layer: Layer) -> list[tuple[int, str, str]]:
     if layer.kind != "flags":
         return [(label.code, label.name, label.color) for label in classes]
     legend = [(0, "no flag", _NO_FLAG)]
-    for code in range(1, 1 << len(classes)):
+    known = sum(label.code for label in classes)
+    for code in range(1, known + 1):
+        if code & ~known:
+            continue  # a bit that is kept free
         held = [label for label in classes if label.code & code]
         legend.append((code, " + ".join(label.name for label in held), held[0].color))
     return legend

@@ -45,7 +45,7 @@ def write_preview(path: Path, layers: Sequence[Layer], folder: Path, *, title: s
     path : Path
         The PNG.
     layers : sequence of Layer
-        What to draw; probabilities show the highest class.
+        What to draw; probabilities show the highest class, and flags are left out.
     folder : Path
         Where the maps are.
     title : str
@@ -53,6 +53,7 @@ def write_preview(path: Path, layers: Sequence[Layer], folder: Path, *, title: s
     """
     from PIL import Image, ImageDraw
 
+    layers = [layer for layer in layers if layer.kind != "flags"]
     n_cols = min(len(layers), 4)
     n_rows = -(-len(layers) // n_cols)
     aspect = min(max(layers[0].grid.height / layers[0].grid.width, 0.4), 2.5)

@@ -39,6 +39,11 @@ class Statistics:
             empty = np.isnan(plane) if layer.kind == "values" else plane == layer.nodata
             moments.add(plane[~empty] if empty.any() else plane.ravel())
 
+    @property
+    def codes(self) -> frozenset[int]:
+        """The numbers that stand in a map of classes or flags."""
+        return frozenset(np.flatnonzero(self._codes).tolist())
+
     def tags(self, band: int) -> dict[str, str]:
         """Return GDAL's statistics of a 0-based band, as stored; none of codes or of nothing."""
         moments = self._bands[band]

@@ -57,7 +57,8 @@ def write_layer(
     else:
         writer.finish(path)
     written = [path, folder / f"{layer.name}.qml"]
-    style = write_qml(layer, display_limits(path, layer), codes=codes_in(path, layer))
+    codes = codes_in(path, layer) if writer is None else writer.statistics.codes
+    style = write_qml(layer, display_limits(path, layer), codes=codes)
     written[1].write_bytes(style)
     if layer.kind in CODED:
         written.append(folder / f"{layer.name}.tif.aux.xml")

@@ -13,7 +13,9 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_IDENTITY: Final = {"name", "scenes", "only_tasks", "input", "network", "training"}
+_IDENTITY: Final = {
+    "name", "scenes", "labels", "stands", "split", "only_tasks", "input", "network", "training"
+}  # fmt: skip
 """What the digest covers, beside the tasks."""
 _EXECUTION: Final = {"accelerator", "devices", "checkpoint_seconds", "workers", "cache_gib"}
 """Training settings that say where and how fast, not what; the digest does not cover them."""
@@ -60,7 +62,8 @@ def recipe_digest(recipe: BaseModel, tasks: Sequence[BaseModel]) -> str:
     plain = recipe.model_dump(mode="json", include=_IDENTITY, exclude={"training": _EXECUTION})
     content = _counted(recipe, plain)
     content["tasks"] = [_counted(task, task.model_dump(mode="json")) for task in tasks]
-    content["scenes"] = [_without_folders(scene) for scene in content["scenes"]]
+    for name in {"scenes", "labels", "stands", "split"} & content.keys():
+        content[name] = _without_folders(content[name])
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -85,6 +88,8 @@ def _counted(value: object, plain: Any) -> Any:  # noqa: ANN401 - any plain valu
 
 def _without_folders(value: Any) -> Any:  # noqa: ANN401 - any plain value
     """Keep of an absolute path its name only."""
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
     if isinstance(value, dict):
         return {key: _without_folders(item) for key, item in value.items()}
     if isinstance(value, str) and PurePath(value).is_absolute():

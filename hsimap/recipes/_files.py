@@ -116,7 +116,7 @@ def scene_files(recipe: Recipe) -> tuple[SceneFiles, ...]:
     StorageError
         If a synthetic scene cannot be written.
     """
-    return tuple(files for scene in recipe.scenes for files in _files_of(scene, recipe))
+    return tuple(files for scene in recipe.complete_scenes() for files in _files_of(scene, recipe))
 
 
 def _files_of(scene: SceneSpec, recipe: Recipe) -> Iterator[SceneFiles]:
@@ -178,11 +178,11 @@ def _root(recipe: Recipe, folder: Path, data: Path | None) -> tuple[Path, str]:
 
 
 def _named_files(recipe: Recipe) -> Iterator[str]:
-    for scene in recipe.scenes:
+    for scene in recipe.complete_scenes():
         rasters = [*scene.labels.values(), scene.stands, scene.split]
         yield from [scene.image] if scene.image else []
         yield from (spec.raster for spec in rasters if spec and spec.raster)
-        features = [*scene.labels.values(), scene.stands]
+        features = [*scene.labels.values(), scene.stands, scene.split]
         yield from (spec.vector for spec in features if spec and spec.vector)
         if scene.stands and scene.stands.exclude:
             yield scene.stands.exclude

@@ -49,13 +49,41 @@ class SceneSpec(Settings):
     """Stand ids: {raster, band, exclude} or {vector, field}; for metrics per stand and splits by
     stand."""
     split: SplitSpec | None = None
-    """Folds: {raster, band, train, validation, test}, {blocks: {size, buffer, shares, seed}} or
-    {stands: {shares, seed}} or {stands: {table: ...}}; each with context: share or mask."""
+    """Folds: {raster, band, train, validation, test}, {field, shares, seed}, {field, train, ...},
+    {blocks: {size, buffer, shares, seed}}, {stands: {shares, seed}} or {stands: {table: ...}};
+    each with context: share or mask."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.image is None) == (self.sample is None):
             raise ValueError("a scene has either image or sample")
+        return self
+
+    def complete(self, recipe: Recipe) -> SceneSpec:
+        """Return the scene with what the recipe states for all scenes where it states nothing.
+
+        Raises
+        ------
+        ValueError
+            If labels or folds are then missing still.
+        """
+        if self.sample is not None:
+            return self
+        stands, split = self.stands or recipe.stands, self.split or recipe.split
+        labels = self.labels or recipe.labels
+        if split is not None and split.field is not None and split.vector is None:
+            split = split.model_copy(update={"vector": _only_vector(labels, stands)})
+        whole = {"labels": labels, "stands": stands, "split": split}
+        return self.model_copy(update=whole).checked()
+
+    def checked(self) -> SceneSpec:
+        """Return the scene if it is complete.
+
+        Raises
+        ------
+        ValueError
+            If labels or folds are missing.
+        """
         if self.image is not None and not self.labels:
             raise ValueError(f"scene {self.image} has no labels")
         if self.image is not None and self.split is None:
@@ -65,6 +93,11 @@ class SceneSpec(Settings):
             )
         if self.image and self.split and self.split.stands and self.stands is None:
             raise ValueError(f"scene {self.image}: a split by stands needs stands: {{raster: ...}}")
+        if self.split and self.split.field and self.split.vector is None:
+            raise ValueError(
+                f"scene {self.image}: a split by field needs vector: the file of the features, as"
+                " labels and stands name no single one"
+            )
         return self
 
     @property
@@ -74,6 +107,13 @@ class SceneSpec(Settings):
             kind = "sample" if self.sample.campaign is None else f"campaign{self.sample.campaign}"
             return f"{kind}_{self.sample.size}_{self.sample.seed}"
         return PurePath(self.image or "").with_suffix("").as_posix()
+
+
+def _only_vector(labels: dict[str, LabelSpec], stands: StandSpec | None) -> str | None:
+    """Return the vector file that labels and stands name, if it is one."""
+    named = {spec.vector for spec in (*labels.values(), stands) if spec is not None}
+    named.discard(None)
+    return named.pop() if len(named) == 1 else None
 
 
 class InputSettings(Settings):
@@ -109,6 +149,12 @@ class Recipe(Settings):
     """Where the files can be had; said when one is missing."""
     scenes: Annotated[tuple[SceneSpec, ...], Field(strict=False, min_length=1)]
     """One or more scenes with the same bands."""
+    labels: dict[str, LabelSpec] = Field(default_factory=dict)
+    """Labels of every image that states none of its own, as one file of stands over many scenes."""
+    stands: StandSpec | None = None
+    """Stands of every image that states none of its own."""
+    split: SplitSpec | None = None
+    """Folds of every image that states none of its own."""
     tasks: Annotated[dict[str, dict[str, Any]], Field(min_length=1), AfterValidator(_checked_tasks)]
     """What is mapped, by name: {kind: categorical, classes: {code: name}, colors: {code: "#..."}}
     or {kind: continuous, unit, range: [low, high]}; each may have a title. Code 0 is "no label"
@@ -150,6 +196,10 @@ class Recipe(Settings):
         """Return the tasks that the recipe describes; their labels decide on splits."""
         return tuple(task_from_mapping(name, mapping) for name, mapping in self.tasks.items())
 
+    def complete_scenes(self) -> tuple[SceneSpec, ...]:
+        """Return the scenes, with the labels, stands and folds that are stated for all."""
+        return tuple(scene.complete(self) for scene in self.scenes)
+
     @property
     def digest(self) -> str:
         """Sha256 of everything that shapes the model, defaults included, machine paths not.
@@ -162,12 +212,13 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        scenes = self.complete_scenes()
         titles = [scene.title for scene in self.scenes]
         for title in titles:
             if titles.count(title) > 1:
                 raise ValueError(f"scene {title} is listed twice, so that folds would leak")
-        named = {task for scene in self.scenes for task in scene.labels}
-        required = [task for scene in self.scenes if scene.split for task in scene.split.require]
+        named = {task for scene in scenes for task in scene.labels} | set(self.labels)
+        required = [task for scene in scenes if scene.split for task in scene.split.require]
         for task in [*named, *required, *self.training.task_weights, *(self.only_tasks or ())]:
             if task not in self.tasks:
                 raise ValueError(f"unknown task `{task}`; {unknown_key(task, self.tasks)}")

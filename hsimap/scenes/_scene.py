@@ -9,6 +9,7 @@ import numpy as np
 from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window
 from hsimap.scenes._fingerprint import fingerprint_of
+from hsimap.scenes._quality import Limits, Quality, flag_samples
 from hsimap.scenes._reference import place_coordinates
 
 if TYPE_CHECKING:
@@ -157,17 +158,51 @@ class Scene:
             ``(y, x) bool``: inside the raster, every requested band finite and not nodata, and
             not masked by the file.
         """
+        values, flags = self.read_flagged(window, bands, out=out)
+        return values, flags == 0
+
+    def read_flagged(
+        self,
+        window: Window,
+        bands: Sequence[int] | None = None,
+        *,
+        out: NDArray[np.generic] | None = None,
+        nodata: float | None = None,
+        limits: Limits = (None, None),
+    ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+        """Read a window as :meth:`read` does, and say how pixels are missing.
+
+        Parameters
+        ----------
+        window, bands, out
+            See :meth:`read`.
+        nodata : float, optional
+            Stored value of a missing sample where the scene declares none.
+        limits : tuple
+            Least and greatest stored sample that is in order; None = any.
+
+        Returns
+        -------
+        values : ndarray
+            ``(band, y, x)``.
+        flags : ndarray
+            ``(y, x) uint8``: ``Quality.NO_DATA`` or ``PARTLY_MISSING`` where not valid, else
+            ``OUT_OF_RANGE`` or 0.
+        """
         chosen = list(range(self.bands.n)) if bands is None else list(bands)
         inside = window.clip(height=self.grid.height, width=self.grid.width)
         if out is None:
             out = np.empty((len(chosen), window.height, window.width), self.dtype)
-        mask = np.zeros(out.shape[1:], dtype=bool)
+        flags = np.full(out.shape[1:], Quality.NO_DATA, np.uint8)
+        declared = nodata if self.nodata is None else self.nodata
         if (inside.height, inside.width) != out.shape[1:]:
             out[...] = 0
         if not inside.is_empty:
             target = inside.shift(rows=-window.row, cols=-window.col).slices
-            mask[target] = self._read_inside(inside, chosen, out[(..., *target)])
-        return out, mask
+            values, mask = self._reader.read(inside, chosen, out[(..., *target)])
+            missing = stored_value(declared, values.dtype)
+            flags[target] = flag_samples(values, mask, missing, limits)
+        return out, flags
 
     def raw(
         self, window: Window, bands: Sequence[int] | None = None
@@ -204,23 +239,6 @@ class Scene:
             target = inside.shift(rows=-window.row, cols=-window.col).slices
             values[target] = self.layers[name].read(inside)
         return values
-
-    def _read_inside(
-        self, window: Window, bands: list[int], out: NDArray[np.generic]
-    ) -> NDArray[np.bool_]:
-        values, mask = self._reader.read(window, bands, out)
-        valid = np.ones(values.shape[1:], dtype=bool) if mask is None else mask
-        missing = stored_value(self.nodata, values.dtype)
-        if missing is not None:
-            for plane in values:
-                valid &= plane != missing
-        if values.dtype.kind == "f":
-            for plane in values:
-                finite = np.isfinite(plane)
-                if not finite.all():
-                    valid &= finite
-                    plane[~finite] = 0
-        return valid
 
     @property
     def array(self) -> xr.DataArray:

@@ -11,7 +11,14 @@ import numpy as np
 from hsimap.bundle import InputSpec
 from hsimap.errors import InputError, UsageError
 from hsimap.geometry import Window
-from hsimap.labels import open_folds, open_labels, read_stands
+from hsimap.labels import (
+    StandSplit,
+    finish_folds,
+    open_folds,
+    open_labels,
+    read_stands,
+    shared_stand_folds,
+)
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.recipes import scene_files, select_bands
 from hsimap.scenes import open_scene
@@ -107,17 +114,23 @@ def open_recipe(recipe: Recipe, model: InputSpec | None = None) -> RecipeScenes:
         if wanted is None:
             kept, notes = choose_bands(opened, recipe.input)
             wanted = _input_spec(opened[0], kept)
-        labelled = []
+        labelled, counted = [], []
+        joint = {k for members in _split_alike(files) for k in members}
         room = Room(recipe.training.cache_gib)
-        for scene, file in zip(opened, files, strict=True):
+        for number, (scene, file) in enumerate(zip(opened, files, strict=True)):
             labels = _open_labels(recipe, file, scene.grid, stack)
             notes += [f"{file.name}: {note}" for label in labels.values() for note in label.notes]
             adapter = SceneAdapter(scene, wanted)
             notes += [f"{file.name}: {note}" for note in adapter.notes]
             keep = room.take(adapter, n_tasks=len(labels))
-            labelled.append(_labelled(recipe, file, adapter, labels=labels, keep=keep))
+            whole, pixels = _labelled(recipe, file, adapter, labels=labels, keep=keep)
+            if number not in joint:
+                folds = _own_folds(recipe, file, scene.grid, (whole.stands, pixels))
+                whole = replace(whole, folds=folds)
+            labelled.append(whole)
+            counted.append(pixels)
         return RecipeScenes(
-            scenes=tuple(labelled),
+            scenes=_deal_together(labelled, files, counted),
             input=wanted,
             notes=tuple(dict.fromkeys(notes)),
             files=stack.pop_all(),
@@ -222,7 +235,8 @@ def _labelled(
     *,
     labels: Mapping[str, LabelReader],
     keep: bool,
-) -> LabelledScene:
+) -> tuple[LabelledScene, NDArray[np.bool_]]:
+    """Return a scene with labels, without folds, and which of its pixels count for shares."""
     grid = adapter.grid
     readers: dict[str, LabelReader] = {
         task.name: labels.get(task.name) or NoLabels(task) for task in recipe.all_tasks()
@@ -234,21 +248,57 @@ def _labelled(
     stands = None
     if file.stands is not None:
         stands = read_stands(file.stands, grid=grid, root=file.root)
-    return LabelledScene(
+    counted = _labelled_pixels(readers, grid, file.split.require)
+    scene = LabelledScene(
         name=file.name,
         source=InMemorySource(adapter, grid) if keep else adapter,
         labels={name: readers[name] for name in chosen},
-        folds=open_folds(
-            file.split,
-            grid=grid,
-            root=file.root,
-            stands=stands,
-            labelled=_labelled_pixels(readers, grid, file.split.require),
-        ),
+        folds=np.zeros((grid.height, grid.width), np.uint8),
         context=file.split.context,
         stands=stands,
         block=file.split.block or (file.split.blocks.size if file.split.blocks else _BLOCK),
     )
+    return scene, counted
+
+
+def _own_folds(
+    recipe: Recipe,
+    file: SceneFiles,
+    grid: Grid,
+    pixels: tuple[NDArray[np.int32] | None, NDArray[np.bool_]],
+) -> NDArray[np.uint8]:
+    """Return the folds of a scene that is split by itself, of its stands and labelled pixels."""
+    return open_folds(
+        file.split,
+        grid=grid,
+        root=file.root,
+        stands=pixels[0],
+        labelled=pixels[1],
+        patch=recipe.training.patch,
+    )
+
+
+def _split_alike(files: Sequence[SceneFiles]) -> list[list[int]]:
+    """Return the numbers of scenes whose stands are dealt out alike, two or more together."""
+    alike: dict[str, list[int]] = {}
+    for number, file in enumerate(files):
+        if file.split.stands is not None and file.split.stands.table is None:
+            alike.setdefault(file.split.stands.model_dump_json(), []).append(number)
+    return [members for members in alike.values() if len(members) > 1]
+
+
+def _deal_together(
+    scenes: Sequence[LabelledScene], files: Sequence[SceneFiles], counted: Sequence[NDArray[Any]]
+) -> tuple[LabelledScene, ...]:
+    """Deal the stands of scenes that are split alike out, each to one fold in all of them."""
+    whole = list(scenes)
+    for members in _split_alike(files):
+        split = files[members[0]].split.stands or StandSplit()
+        stands = [ids for ids in (scenes[k].stands for k in members) if ids is not None]
+        dealt = shared_stand_folds(stands, [counted[k] for k in members], split)
+        for k, folds in zip(members, dealt, strict=True):
+            whole[k] = replace(scenes[k], folds=finish_folds(folds, files[k].split, counted[k]))
+    return tuple(whole)
 
 
 def _labelled_pixels(

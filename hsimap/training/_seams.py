@@ -9,6 +9,7 @@ import numpy as np
 
 from hsimap.geometry import Window, round_up
 from hsimap.mapping.engine import Engine
+from hsimap.mapping.flags import Flagged
 from hsimap.mapping.tiling import TilePlan
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def measure_seams(network: MappingNetwork, runtime: Runtime, source: Source, cro
         plan = TilePlan(
             height=crop.height, width=crop.width, kept=tile, trim=trim, ramp=ramp, alignment=step
         )
-        return _map(Engine(plan, part, runtime=runtime, outputs=network.outputs), plan)
+        return _map(Engine(plan, Flagged(part), runtime=runtime, outputs=network.outputs), plan)
 
     whole, valid = run(round_up(max(crop.height, crop.width), step), reach, 0)
     tried: dict[int, dict[str, float]] = {}

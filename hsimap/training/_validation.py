@@ -12,6 +12,7 @@ from hsimap.evaluation import class_counts, class_scores, value_scores, value_su
 from hsimap.evaluation._scores import N_SUMS
 from hsimap.geometry import round_up
 from hsimap.mapping.engine import Engine
+from hsimap.mapping.flags import Flagged
 from hsimap.mapping.tiling import TilePlan
 from hsimap.tasks import Kind, Task
 
@@ -155,7 +156,7 @@ def predict_strips(
         height=view.shape[0], width=view.shape[1], kept=kept, trim=trim, ramp=0, alignment=step
     )
     runtime = LiveRuntime(network, device)
-    engine = Engine(plan, view, runtime=runtime, outputs=network.outputs)
+    engine = Engine(plan, Flagged(view), runtime=runtime, outputs=network.outputs)
     for strip in engine.strips(_wanted(plan, view)):
         window = plan.strip(strip.index)
         maps = {name: _blank(task, (window.height, window.width)) for name, task in tasks.items()}

@@ -55,7 +55,7 @@ def test_predict_maps_says_where_and_is_idle_the_second_time(hsimap, line, toy_b
     first = hsimap(*args)
     assert first.returncode == 0, first.stderr
     assert re.fullmatch(
-        r"maps/line: 5 maps in [0-9.]+ s, [0-9.e-]+ Mpx/s, 0 of \d+ strips resumed\n", first.stdout
+        r"maps/line: 6 maps in [0-9.]+ s, [0-9.e-]+ Mpx/s, 0 of \d+ strips resumed\n", first.stdout
     )
     second = hsimap(*args)
     assert second.returncode == 0
@@ -72,7 +72,7 @@ def test_json_and_dry_run_are_for_programs(hsimap, line, toy_bundle, tmp_path):
     assert plan["estimated_seconds"] >= 0
     assert not (tmp_path / "maps").exists()
     report = json.loads(hsimap(*args, "--probabilities", "none").stdout)
-    assert len(report["maps"]) == 4
+    assert len(report["maps"]) == 5
     assert report["already_complete"] is False
 
 

@@ -170,9 +170,9 @@ def test_blocks_and_stands_through_the_one_door(grid):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({}, ["exactly one of raster, blocks and stands, got none"]),
+        ({}, ["exactly one of raster, field, blocks and stands, got none"]),
         ({"raster": "a", "stands": {}}, ["got raster and stands"]),
-        ({"blocks": {"size": 9}, "train": 4}, ["belong to a split by raster"]),
+        ({"blocks": {"size": 9}, "train": 4}, ["belong to a split by raster or field"]),
         ({"raster": "a", "train": 1, "test": [1, 4]}, ["one fold", "train 1"]),
         ({"raster": "a", "train": [1, 1]}, ["one fold"]),
         ({"blocks": {"size": 8, "buffer": 4}}, ["buffer 4 px", "8"]),

@@ -66,12 +66,12 @@ class Recorder:
         self.grid = Grid(height=side, width=side, transform=Affine.identity(), crs=None)
         self.seen: list[Window] = []
 
-    def read(
-        self, window: Window, bands: object, out: object = None
+    def read_flagged(
+        self, window: Window, bands: object, **options: object
     ) -> tuple[np.ndarray, np.ndarray]:
         self.seen.append(window)
         shape = (window.height, window.width)
-        return np.ones((1, *shape), np.int16), np.ones(shape, bool)
+        return np.ones((1, *shape), np.int16), np.zeros(shape, np.uint8)
 
 
 def test_pixels_of_the_calibration_are_not_compared() -> None:

@@ -44,10 +44,10 @@ def test_integers_go_in_as_stored_only_where_the_units_agree():
 def test_shared_columns_are_copied_from_the_read_before():
     adapter = SceneAdapter(scene()[0], spec())
     source = RecyclingSource(adapter, 2)
-    source.read(Window(row=-1, col=-2, height=8, width=7))
+    source.read_flagged(Window(row=-1, col=-2, height=8, width=7))
     window = Window(row=-1, col=2, height=8, width=9)
-    values, valid = source.read(window, shared=3)
-    expected, shown = adapter.read(window)
+    values, flags = source.read_flagged(window, shared=3)
+    expected, shown = adapter.read_flagged(window)
     np.testing.assert_array_equal(values, expected)
-    np.testing.assert_array_equal(valid, shown)
+    np.testing.assert_array_equal(flags, shown)
     assert source.to_network(values).dtype == np.int16

@@ -20,21 +20,21 @@ class Adapter:
     def __init__(self, height, width, block):
         rng = np.random.default_rng(0)
         self.values = rng.integers(1, 999, (BANDS, height, width)).astype(np.int16)
-        self.valid = rng.random((height, width)) < 0.8
+        self.flags = (rng.random((height, width)) < 0.2).astype(np.uint8)
         self.shape, self.storage = (height, width), SimpleNamespace(block=block)
         self.hits = np.zeros((height, width), dtype=int)
 
-    def read(self, window, out):
+    def read_flagged(self, window, out):
         out[...] = self.values[(..., *window.slices)]
         self.hits[window.slices] += 1
-        return out, self.valid[window.slices]
+        return out, self.flags[window.slices]
 
 
 def expected(adapter, window):
     padded = np.pad(adapter.values, ((0, 0), (99, 99), (99, 99)))
-    valid = np.pad(adapter.valid, 99)
+    flags = np.pad(adapter.flags, 99, constant_values=1)
     moved = window.shift(rows=99, cols=99).slices
-    return padded[(..., *moved)], valid[moved]
+    return padded[(..., *moved)], flags[moved]
 
 
 @given(
@@ -55,10 +55,10 @@ def test_every_window_is_the_scene_and_every_row_is_decoded_once(
         for left in range(0, width, kept):
             window = Window(row=top - margin, col=left, height=side, width=kept)
             out = np.full((BANDS, side, kept), -7, np.int16)
-            values, valid = rows.read(window, out)
+            values, flags = rows.read_flagged(window, out)
             truth, mask = expected(adapter, window)
             np.testing.assert_array_equal(values, truth)
-            np.testing.assert_array_equal(valid, mask)
+            np.testing.assert_array_equal(flags, mask)
     assert adapter.hits.max(initial=0) <= 1
 
 
@@ -67,10 +67,10 @@ def test_no_more_is_kept_than_the_next_row_of_tiles_needs():
     rows = BlockRows(adapter, 8)
     for top in range(0, 64, 8):
         window = Window(row=top - 2, col=0, height=12, width=8)
-        rows.read(window, np.empty((BANDS, 12, 8), np.int16))
+        rows.read_flagged(window, np.empty((BANDS, 12, 8), np.int16))
         (kept,) = rows._below.values()
         assert kept.start == min(top + 6, kept.end)
-        assert len(kept.valid) <= 4 + 16
+        assert len(kept.flags) <= 4 + 16
         assert kept.values.base is None
 
 
@@ -79,5 +79,5 @@ def test_a_window_elsewhere_starts_anew():
     rows = BlockRows(adapter, 8)
     for top in (30, 0, 24):
         window = Window(row=top, col=0, height=8, width=8)
-        values, _ = rows.read(window, np.empty((BANDS, 8, 8), np.int16))
+        values, _ = rows.read_flagged(window, np.empty((BANDS, 8, 8), np.int16))
         np.testing.assert_array_equal(values, expected(adapter, window)[0])

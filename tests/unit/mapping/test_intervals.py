@@ -47,7 +47,7 @@ def test_both_ends_are_mapped_beside_the_value_in_its_style():
     settings = MapSettings(intervals=90, probabilities="none")
     products = products_of(manifest_of(), GRID, settings=settings, tags={"A": "b"})
     names = [product.layer.name for product in products]
-    assert names == ["cover", "height", "height_low", "height_high", "density"]
+    assert names == ["cover", "height", "height_low", "height_high", "density", "qa"]
     value, low = products[1].layer, products[2].layer
     assert (low.dtype, low.kind, low.grid, low.task, dict(low.tags)) == (
         value.dtype, value.kind, value.grid, value.task, dict(value.tags),

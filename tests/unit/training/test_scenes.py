@@ -112,3 +112,17 @@ def test_a_twin_of_fewer_tasks_has_the_folds_of_the_whole(folder, truth):
         # With the labels of depth alone other blocks would be dealt.
         alone = block_folds(np.isfinite(truth["depth"]), split.blocks)
         assert not np.array_equal(part.scenes[0].folds, alone)
+
+
+def test_stands_of_scenes_that_are_split_alike_are_in_one_fold(folder, truth):
+    write_labelled_scene(folder, name="other", seed=1)
+    recipe = recipe_for(folder, names=("scene", "other"))
+    split = SplitSpec(stands={"seed": 2})
+    scenes = tuple(scene.model_copy(update={"split": split}) for scene in recipe.scenes)
+    for order in (scenes, scenes[::-1]):
+        turned = recipe.model_copy(update={"scenes": order}).at(folder)
+        with open_recipe(turned) as opened:
+            folds = np.stack([scene.folds for scene in opened.scenes])
+            stands = np.stack([scene.stands for scene in opened.scenes])
+        assert all(len(set(folds[stands == k])) == 1 for k in np.unique(stands))
+        assert set(folds.ravel()) == {1, 2, 3}
