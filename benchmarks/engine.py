@@ -1,6 +1,7 @@
 """Whole runs of the engine beside another tool, and beside the least the machine could take.
 
     python benchmarks/engine.py --data FOLDER --harness FOLDER [--rounds 3] [--cases tiny:M.tif ...]
+                                [--peers dask_overlap naive ...] [--plot FILE.png]
 
 FOLDER holds the scenes and ``models/{tiny,unet}.onnx`` and ``norm.npz`` of a side-by-side harness
 whose ``columns/ort_loop.py`` is a plain loop over tiles with ONNX Runtime. In a round, a case is
@@ -8,7 +9,8 @@ run by ``hsimap predict`` and by that loop in turn, with the scene dropped from 
 and CPU are of the whole process; memory is the peak of the process tree without file-backed pages.
 Ideal is the CPU time of decoding, of the network on the pixels that the plan computes, and of
 encoding the files that were written, each measured alone with one thread, over the cores, and the
-start-up. Prints a table in Markdown; raw figures go to --out.
+start-up. Peers are further columns of the harness, each run once a round. Prints tables in
+Markdown; raw figures go to --out.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import numpy as np
 import yaml
 
 CASES = ("unet:M.tif", "tiny:M.tif", "tiny:M.img")
+LOOP = "ort_loop"
 CLASSES = {"class_a": 4, "class_b": 2, "class_c": 3}
 N_VALUES = 10
 ALIGNMENT_AND_REACH = {"tiny": (1, 1), "unet": (4, 24)}
@@ -121,14 +124,16 @@ def run_hsimap(model: Path, scene: Path, out: Path) -> dict[str, float]:
     return timed([sys.executable, "-m", "hsimap", "predict", str(scene), *arguments], {})
 
 
-def run_loop(harness: Path, data: Path, name: str, scene: Path, out: Path) -> dict[str, float]:
-    """Run the harness's loop over tiles."""
+def run_column(
+    options: argparse.Namespace, column: str, name: str, scene: Path, out: Path
+) -> dict[str, float]:
+    """Run one of the harness's tools."""
     out.unlink(missing_ok=True)
     forget(scene)
-    column = harness / "columns" / "ort_loop.py"
-    arguments = ["--scene", str(scene), "--models", str(data / "models"), "--model", name]
-    command = [sys.executable, str(column), *arguments, "--out", str(out)]
-    environment = {"PYTHONPATH": str(harness), "PYTHONDONTWRITEBYTECODE": "1"}
+    models = str(options.data / "models")
+    arguments = ["--scene", str(scene), "--models", models, "--model", name, "--out", str(out)]
+    command = [sys.executable, str(options.harness / "columns" / f"{column}.py"), *arguments]
+    environment = {"PYTHONPATH": str(options.harness), "PYTHONDONTWRITEBYTECODE": "1"}
     return timed(command, {**environment, "OMP_NUM_THREADS": str(os.cpu_count())})
 
 
@@ -149,18 +154,21 @@ def case(options: argparse.Namespace, name: str, scene: Path, folder: Path) -> d
     model = folder / f"bench-{name}"
     if not model.exists():
         make_bundle(options.data, name, folder)
-    ours, loops = [], []
+    ours: list[dict[str, float]] = []
+    others: dict[str, list[dict[str, float]]] = {column: [] for column in (LOOP, *options.peers)}
     for _ in range(options.rounds):
         ours.append(run_hsimap(model, scene, folder / "maps"))
-        loops.append(run_loop(options.harness, options.data, name, scene, folder / "loop.tif"))
-        print(name, scene.name, ours[-1], loops[-1], file=sys.stderr, flush=True)
+        for column, found in others.items():
+            found.append(run_column(options, column, name, scene, folder / "other.tif"))
+        last = {column: found[-1] for column, found in others.items()}
+        print(name, scene.name, ours[-1], last, file=sys.stderr, flush=True)
     again = timed(
         [sys.executable, "-m", "hsimap", "predict", str(scene), "--model", str(model), "--out",
          str(folder / "maps"), "--memory", MEMORY, "--probabilities", "none", "--quiet"], {},
     )  # fmt: skip
     alone = stages(model, scene, folder / "maps" / scene.stem)
-    return {"network": name, "scene": scene.name, "hsimap": ours, "loop": loops,
-            "second_call": again, "stages": alone}  # fmt: skip
+    return {"network": name, "scene": scene.name, "hsimap": ours, "loop": others.pop(LOOP),
+            "peers": others, "second_call": again, "stages": alone}  # fmt: skip
 
 
 def row(result: dict[str, Any]) -> str:
@@ -181,10 +189,48 @@ def row(result: dict[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def peer_rows(results: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of the table of all tools."""
+    lines = []
+    for result in results:
+        tools = {"hsimap": result["hsimap"], LOOP: result["loop"], **result["peers"]}
+        for tool, runs in tools.items():
+            wall, cpu, peak = (median(run[key] for run in runs) for key in ("wall", "cpu", "mib"))
+            cells = [result["network"], result["scene"], tool]
+            cells += [f"{wall:.1f}", f"{cpu:.1f}", f"{peak:.0f}", f"{len(runs)}"]
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def plot(results: list[dict[str, Any]], path: Path) -> None:
+    """Draw wall time and memory of every tool, a panel a case."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415  # only where a plot is wanted
+
+    figure, axes = plt.subplots(
+        2, len(results), figsize=(4 * len(results), 5.5), squeeze=False, layout="constrained"
+    )
+    for column, result in enumerate(results):
+        tools = {"hsimap": result["hsimap"], LOOP: result["loop"], **result["peers"]}
+        for row, (key, unit) in enumerate((("wall", "wall, s"), ("mib", "peak memory, MiB"))):
+            values = [[run[key] for run in runs] for runs in tools.values()]
+            middle = [median(found) for found in values]
+            spread = [[m - min(v) for m, v in zip(middle, values, strict=True)],
+                      [max(v) - m for m, v in zip(middle, values, strict=True)]]  # fmt: skip
+            colors = ["#1b7837"] + ["#999999"] * (len(tools) - 1)
+            axes[row, column].bar(list(tools), middle, yerr=spread, color=colors, capsize=4)
+            axes[row, column].set_ylabel(unit)
+            axes[row, column].tick_params(axis="x", rotation=30)
+        axes[0, column].set_title(f"{result['network']}, {result['scene']}")
+    figure.savefig(path, dpi=110)
+
+
 HEAD = (
     "| network | scene | wall s | CPU s | Mpx/s | ideal s | wall / ideal | loop s | wall / loop"
     " | computed / mapped | peak MiB | loop's MiB | second call s |\n" + "|---" * 13 + "|"
 )
+
+
+PEERS = "| network | scene | tool | wall s | CPU s | peak MiB | rounds |\n" + "|---" * 7 + "|"
 
 
 def main() -> None:
@@ -194,6 +240,8 @@ def main() -> None:
     parser.add_argument("--harness", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cases", nargs="+", default=CASES)
+    parser.add_argument("--peers", nargs="*", default=())
+    parser.add_argument("--plot", type=Path)
     parser.add_argument("--out", type=Path, default=Path("engine.json"))
     options = parser.parse_args()
     results = []
@@ -204,6 +252,10 @@ def main() -> None:
             options.out.write_text(json.dumps(results, indent=1) + "\n")
     print(HEAD)
     print("\n".join(row(result) for result in results))
+    print(f"\n{PEERS}")
+    print("\n".join(peer_rows(results)))
+    if options.plot:
+        plot(results, options.plot)
 
 
 if __name__ == "__main__":

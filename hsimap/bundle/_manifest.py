@@ -117,7 +117,7 @@ class Acceptance(_Record):
     runtime: Literal["torch", "onnx", "openvino"]
     precision: Literal["bf16", "fp16", "int8"]
     cpu: str
-    """Instruction set of the CPU that it was measured on; another one needs its own record."""
+    """GPU, or instruction set of the CPU, that it was measured on; another needs its own record."""
     verdict: Literal["accepted", "refused", "waived"]
     """waived: the figures do not suffice, or there are too few, and the user said to go on."""
     pixels: int = Field(ge=0)
@@ -128,8 +128,8 @@ class Acceptance(_Record):
     """Task to ``agreement`` of its classes, or ``rmse`` and ``p999`` in standard deviations."""
     faults: tuple[str, ...] = ()
     """What fell short, a sentence each."""
-    metrics: Literal["not measured"] = "not measured"
-    """Change of the validation metrics; they need labels."""
+    metrics: Literal["not measured"] | dict[str, dict[str, float]] = "not measured"
+    """Task to the change of each validation score, in points; they need labels."""
     mpx_per_s: float = Field(gt=0)
     """Speed on that machine, with one thread a core."""
 

@@ -28,6 +28,7 @@ from hsimap.evaluation._fold import (
 )
 from hsimap.evaluation._pictures import Picture
 from hsimap.evaluation._results import append_result
+from hsimap.evaluation._samples import FoldSamples, validation_scores
 from hsimap.evaluation._scores import (
     class_counts,
     class_scores,
@@ -63,6 +64,7 @@ __all__ = [
     "Dataset",
     "Distribution",
     "Fold",
+    "FoldSamples",
     "FoldScene",
     "FoldStrip",
     "Geometry",
@@ -103,6 +105,7 @@ __all__ = [
     "stand_statistics",
     "unit_ids",
     "unit_weights",
+    "validation_scores",
     "value_scores",
     "value_sums",
     "write_tables",

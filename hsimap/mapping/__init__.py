@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsimap.mapping.acceptance import export_routes
+from hsimap.mapping.acceptance import Samples, SceneSamples, export_routes
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.mapping.prepare import estimate_run
 from hsimap.mapping.run import MapReport, map_scene
@@ -13,7 +13,9 @@ __all__ = [
     "MapPlan",
     "MapReport",
     "MapSettings",
+    "Samples",
     "SceneAdapter",
+    "SceneSamples",
     "choose_model",
     "estimate_run",
     "export_routes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -13,42 +13,68 @@ from hsimap.errors import InputError
 from hsimap.geometry import Window, round_up
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.runtimes import (
+    FULL,
+    Route,
     default_runtime,
-    instruction_set,
     measure_activations,
     open_runtime,
+    processor,
     quantise,
     reduced_routes,
 )
 from hsimap.tasks import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from hsimap.bundle import Bundle
     from hsimap.mapping.prepare import Batch
-    from hsimap.runtimes import Route
+    from hsimap.runtimes import Runtime
     from hsimap.scenes import Scene
     from hsimap.tasks import Output
 
     Results = dict[str, NDArray[np.float32]]
+    Points = dict[str, dict[str, float]]
+    Compared = tuple[NDArray[np.generic], NDArray[np.float32], NDArray[np.float32]]
 AGREEMENT: Final = 0.995
 """Least share of pixels of equal class."""
 RMSE: Final = 0.02
 """Largest root mean square of the difference, in standard deviations of the output."""
 P999: Final = 0.10
 """Largest 99.9th percentile of the difference, in standard deviations of the output."""
-_ENOUGH: Final = 1_000_000
+POINTS: Final = 0.5
+"""Most that a validation score may lose, in points: hundredths of a score whose best is 1."""
+ENOUGH: Final = 1_000_000
+"""Pixels that are compared, where there are so many."""
 _SIDE: Final = 256
 _CALIBRATION: Final = 16
 """Blocks that the quantiser sees; every fourth one, at most this many."""
 _EVERY: Final = 4
 
 
+class Samples(Protocol):
+    """Real pixels to calibrate on, and others to compare on."""
+
+    @property
+    def name(self) -> str:
+        """Where they are from."""
+
+    def calibration(self) -> Iterator[Batch]:
+        """Yield ``(image, valid)``, ``(1, band, y, x) float32`` and ``(1, 1, y, x)``."""
+
+    def held_out(self) -> Iterator[Compared]:
+        """Yield ``(image, valid, compared)``, none of them used for calibration or training."""
+
+
 def export_routes(
-    bundle: Bundle, scene: Scene | None, *, waive: bool = False
+    bundle: Bundle,
+    samples: Samples | None,
+    *,
+    scores: Callable[[Runtime], Points] | None = None,
+    device: str = "auto",
+    waive: bool = False,
 ) -> tuple[Bundle, float]:
     """Make the files of reduced precision, measure every route, and write both into the bundle.
 
@@ -56,9 +82,12 @@ def export_routes(
     ----------
     bundle : Bundle
         The model; its folder is replaced in one step.
-    scene : Scene or None
-        Where pixels to calibrate on and, others, to compare on are from; None = only the memory of
-        a forward is measured.
+    samples : Samples or None
+        Pixels to calibrate and to compare on; None = only the memory of a forward is measured.
+    scores : callable, optional
+        Gives the validation scores of a running model, task to scores whose best is 1.
+    device : str
+        cpu, cuda, or auto: a GPU if there is one.
     waive : bool
         Allow what falls short; each record says so.
 
@@ -67,28 +96,35 @@ def export_routes(
     Bundle
         With its acceptance records.
     float
-        Speed in float32, in millions of pixels a second; 0 without a scene.
+        Speed in float32, in millions of pixels a second; 0 without samples.
 
     Raises
     ------
     InputError
-        If the scene holds too few valid pixels.
+        If the samples hold no valid pixel to compare.
     """
     changes: dict[str, object] = {**measure_activations(bundle)}
-    if scene is None:
+    if samples is None:
         return bundle.rewrite(changes), 0.0
-    blocks = _Blocks(bundle, scene)
     if ONNX in bundle.manifest.files:
-        graph = quantise(bundle.onnx or b"", blocks.calibration())
+        graph = quantise(bundle.onnx or b"", samples.calibration())
         bundle = bundle.rewrite(changes, {INT8: graph})
-    routes = reduced_routes(bundle)
-    speed, found = _compare(bundle, routes, blocks, waive=waive)
-    kept = [r for r in bundle.manifest.acceptance if r.cpu != instruction_set()]
-    return bundle.rewrite(changes | {"acceptance": (*kept, *found)}), speed
+    trial = _Trial(bundle, samples, device=device, waive=waive)
+    found = trial.records(scores)
+    kept = [r for r in bundle.manifest.acceptance if r.cpu != processor(device)]
+    return bundle.rewrite(changes | {"acceptance": (*kept, *found)}), trial.speeds[0]
 
 
-class _Blocks:
-    """Squares of a scene on a grid; every fourth is for calibration, the rest are held out."""
+class SceneSamples:
+    """Squares of a scene on a grid; every fourth is for calibration, the rest are held out.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Says in which bands and units, and how large a square is at least.
+    scene : Scene
+        Any that the model maps.
+    """
 
     def __init__(self, bundle: Bundle, scene: Scene) -> None:
         manifest = bundle.manifest
@@ -114,13 +150,13 @@ class _Blocks:
         """Yield ``(image, valid)`` for the quantiser."""
         return self._read(self._seen)
 
-    def held_out(self) -> Iterator[Batch]:
-        """Yield the others until there are enough valid pixels."""
+    def held_out(self) -> Iterator[Compared]:
+        """Yield ``(image, valid, valid)`` of the others until there are enough valid pixels."""
         count = 0
         for image, valid in self._read(self._held):
-            yield image, valid
+            yield image, valid, valid
             count += int(valid.sum())
-            if count >= _ENOUGH:
+            if count >= ENOUGH:
                 return
 
 
@@ -167,8 +203,16 @@ class Differences:
         return figures
 
 
-def faults_of(figures: dict[str, dict[str, float]]) -> tuple[str, ...]:
-    """Return what falls short of the limits, a phrase each; a number that is none falls short."""
+def faults_of(figures: dict[str, dict[str, float]], points: Points) -> tuple[str, ...]:
+    """Return what falls short of the limits, a phrase each; a number that is none falls short.
+
+    Parameters
+    ----------
+    figures : dict
+        As :meth:`Differences.figures` gives them.
+    points : dict
+        Task to the change of each validation score, in points.
+    """
     faults = []
     for name, found in figures.items():
         if "agreement" in found and not found["agreement"] >= AGREEMENT:
@@ -176,57 +220,85 @@ def faults_of(figures: dict[str, dict[str, float]]) -> tuple[str, ...]:
         for key, limit in (("rmse", RMSE), ("p999", P999)):
             if key in found and not found[key] <= limit:
                 faults.append(f"{name}: {key} {found[key]:.3f} std > {limit}")
+    for name, found in points.items():
+        for key, change in found.items():
+            if not change >= -POINTS:
+                faults.append(f"{name}: {key} {change:+.2f} points < -{POINTS}")
     return tuple(faults)
 
 
-def _compare(
-    bundle: Bundle, routes: Sequence[Route], blocks: _Blocks, *, waive: bool
-) -> tuple[float, list[Acceptance]]:
-    """Run float32 and every route over the held-out blocks; block by block, so that none waits."""
-    outputs = bundle.manifest.outputs
-    full = open_runtime(bundle, runtime=default_runtime(bundle), device="cpu")
-    others = [
-        open_runtime(bundle, runtime=r.runtime, precision=r.precision, device="cpu") for r in routes
-    ]
-    differences = [Differences(outputs) for _ in routes]
-    seconds, pixels = [0.0] * (len(routes) + 1), 0
-    for number, (image, valid) in enumerate(blocks.held_out()):
-        results = []
-        for i, runtime in enumerate([full, *others]):
-            started = time.perf_counter()
-            results.append(runtime.forward(image, valid))
-            seconds[i] += (time.perf_counter() - started) * (number > 0)  # the first warms up
-        pixels += valid.size * (number > 0)
-        for difference, result in zip(differences, results[1:], strict=True):
-            difference.add(results[0], result, valid)
-    for runtime in (full, *others):
-        runtime.close()
-    if not pixels:
-        raise InputError(f"{blocks.name} holds too few valid pixels to compare; give a larger one")
-    speeds = [pixels / 1e6 / max(s, 1e-9) for s in seconds]
-    found = [
-        _record(route, difference, blocks.name, speed=speed, waive=waive)
-        for route, difference, speed in zip(routes, differences, speeds[1:], strict=True)
-    ]
-    return speeds[0], found
+def lost_points(full: Points, reduced: Points) -> Points:
+    """Return how many points each score changes by, reduced minus full; negative = worse."""
+    return {
+        task: {name: 100 * (reduced[task][name] - value) for name, value in found.items()}
+        for task, found in full.items()
+    }
 
 
-def _record(
-    route: Route, difference: Differences, scene: str, *, speed: float, waive: bool
-) -> Acceptance:
-    figures = difference.figures()
-    faults = faults_of(figures)
-    verdict = "accepted" if not faults else "waived" if waive else "refused"
-    return Acceptance.model_validate(
-        {
-            "runtime": route.runtime,
-            "precision": route.precision,
-            "cpu": instruction_set(),
-            "verdict": verdict,
-            "pixels": difference.pixels,
-            "scene": scene,
-            "tasks": figures,
-            "faults": faults,
-            "mpx_per_s": speed,
-        }
-    )
+class _Trial:
+    """Runs float32 and every route over the held-out pixels; square by square, so that none waits.
+
+    ``speeds`` are in millions of pixels a second, float32 first.
+    """
+
+    def __init__(self, bundle: Bundle, samples: Samples, *, device: str, waive: bool) -> None:
+        self._samples, self._waive, self._processor = samples, waive, processor(device)
+        self._routes = reduced_routes(bundle, device=device)
+        full = Route(default_runtime(bundle), FULL)
+        self._runtimes = [
+            open_runtime(bundle, runtime=r.runtime, precision=r.precision, device=device)
+            for r in (full, *self._routes)
+        ]
+        self._differences = [Differences(bundle.manifest.outputs) for _ in self._routes]
+        self.speeds: list[float] = []
+
+    def records(self, scores: Callable[[Runtime], Points] | None) -> list[Acceptance]:
+        """Return the acceptance record of every route."""
+        try:
+            self._compare()
+            points: list[Points | None] = [None] * len(self._routes)
+            if scores is not None and self._routes:
+                full, *reduced = (scores(runtime) for runtime in self._runtimes)
+                points = [lost_points(full, found) for found in reduced]
+        finally:
+            for runtime in self._runtimes:
+                runtime.close()
+        return [self._record(index, found) for index, found in enumerate(points)]
+
+    def _compare(self) -> None:
+        seconds, pixels = [0.0] * len(self._runtimes), 0
+        for number, (image, valid, compared) in enumerate(self._samples.held_out()):
+            results = []
+            for i, runtime in enumerate(self._runtimes):
+                if not number:
+                    runtime.forward(image, valid)  # warms up
+                started = time.perf_counter()
+                results.append(runtime.forward(image, valid))
+                seconds[i] += time.perf_counter() - started
+            pixels += valid.size
+            for difference, result in zip(self._differences, results[1:], strict=True):
+                difference.add(results[0], result, compared)
+        if not pixels:
+            name = self._samples.name
+            raise InputError(f"{name} holds no valid pixel to compare; give a larger one")
+        self.speeds = [pixels / 1e6 / max(s, 1e-9) for s in seconds]
+
+    def _record(self, index: int, points: Points | None) -> Acceptance:
+        route, difference = self._routes[index], self._differences[index]
+        figures = difference.figures()
+        faults = faults_of(figures, points or {})
+        verdict = "accepted" if not faults else "waived" if self._waive else "refused"
+        return Acceptance.model_validate(
+            {
+                "runtime": route.runtime,
+                "precision": route.precision,
+                "cpu": self._processor,
+                "verdict": verdict,
+                "pixels": difference.pixels,
+                "scene": self._samples.name,
+                "tasks": figures,
+                "faults": faults,
+                "metrics": "not measured" if points is None else points,
+                "mpx_per_s": self.speeds[index + 1],
+            }
+        )

@@ -77,7 +77,12 @@ def predict(
     found = in_area(whole, scene.grid, bundle, settings)
     plan = found.tiles
     # Nothing is timed here: what comes first is float32 unless another precision is asked for.
-    route = choices(bundle, runtime=settings.runtime, precision=settings.precision)[0]
+    route = choices(
+        bundle,
+        runtime=settings.runtime,
+        precision=settings.precision,
+        device=settings.device,
+    )[0]
     runtime = open_runtime(
         bundle,
         runtime=route.runtime,

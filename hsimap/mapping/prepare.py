@@ -136,7 +136,12 @@ def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[M
     adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
     plan = plan_scene(scene, adapter, bundle, settings)
     tiles = plan.tiles
-    route = choices(bundle, runtime=settings.runtime, precision=settings.precision)[0]
+    route = choices(
+        bundle,
+        runtime=settings.runtime,
+        precision=settings.precision,
+        device=settings.device,
+    )[0]
     with closing(open_route(bundle, settings, route)) as runtime:
         seconds = 0.0
         for _ in range(2):

@@ -43,14 +43,19 @@ def resolve_route(
     MismatchError
         If a precision is asked for that the bundle was not accepted in.
     """
-    routes = choices(bundle, runtime=settings.runtime, precision=settings.precision)
+    routes = choices(
+        bundle,
+        runtime=settings.runtime,
+        precision=settings.precision,
+        device=settings.device,
+    )
     route, told = stored_route(out), []
     if route not in routes:
         route = routes[0]
         if len(routes) > 1:
             route, line = fastest(bundle, routes, sample(), settings=settings)
             told.append(line)
-    note = waiver_note(bundle, route)
+    note = waiver_note(bundle, route, device=settings.device)
     return route, told if note is None else [*told, note]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from hsimap.bundle import INT8, ONNX, WEIGHTS
 from hsimap.errors import UsageError
-from hsimap.runtimes._host import available_cpus, instruction_set, keep_freed_memory
+from hsimap.runtimes._host import available_cpus, instruction_set, keep_freed_memory, processor
 from hsimap.runtimes._interface import STORED, Contract, Runtime
 from hsimap.runtimes._parity import TOLERANCE, ParityReport
 from hsimap.runtimes._routes import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hsimap.runtimes._quantise import Batch
 
 __all__ = [
+    "FULL",
     "STORED",
     "Contract",
     "ParityReport",
@@ -43,14 +44,15 @@ __all__ = [
     "keep_freed_memory",
     "measure_activations",
     "open_runtime",
+    "processor",
     "quantise",
     "record_of",
     "reduced_routes",
     "waiver_note",
 ]
 _GIVES: Final = {
-    "torch": (FULL, "bf16"),
-    "onnx": (FULL, "int8"),
+    "torch": (FULL, "bf16", "fp16"),
+    "onnx": (FULL, "int8", "fp16"),
     "openvino": (FULL, "bf16"),
 }
 _CHOICES: Final = {
@@ -81,7 +83,7 @@ def open_runtime(
     threads : int, optional
         Threads of one forward; None = the cores this process may use.
     precision : str
-        fp32, bf16 or int8. Whether it was accepted is not asked here: see :func:`choices`.
+        fp32, bf16, fp16 or int8. Whether it was accepted is not asked here: see :func:`choices`.
 
     Returns
     -------

@@ -59,6 +59,18 @@ def cuda_devices() -> tuple[str, ...]:
     return tuple(names)
 
 
+def processor(device: str = "auto") -> str:
+    """Return what a network's last bits depend on: the GPU, else the CPU's instruction set.
+
+    Parameters
+    ----------
+    device : str
+        cpu, cuda, or auto: a GPU if there is one.
+    """
+    on_gpu = device != "cpu" and bool(cuda_devices())
+    return f"cuda ({cuda_devices()[0]})" if on_gpu else instruction_set()
+
+
 @cache
 def keep_freed_memory() -> bool:
     """Let glibc keep large freed blocks instead of returning each to the system.

@@ -16,6 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from hsimap.errors import BundleError, ResourceError
 from hsimap.runtimes._graph import load_graph
+from hsimap.runtimes._half import to_half
 from hsimap.runtimes._host import cuda_devices, instruction_set
 from hsimap.runtimes._interface import IMAGE, VALID
 from hsimap.runtimes._light import lighten
@@ -70,7 +71,7 @@ class OnnxRuntime:
     where : str
         Name of the graph, for messages.
     precision : str
-        What the graph computes in, for the record; fp32 or int8.
+        fp32; fp16, which is made of the graph here; int8, which the graph is in.
 
     Raises
     ------
@@ -96,7 +97,9 @@ class OnnxRuntime:
         self._seen: set[tuple[np.dtype[np.generic], tuple[int, ...]]] = set()
         self._stored: dict[np.dtype[np.generic], ort.InferenceSession | None] = {}
         model = load_graph(graph, where=where)
-        if not _wants_gpu(device):
+        if precision == "fp16":
+            model = to_half(model)
+        elif not _wants_gpu(device):
             slim(model)
             lighten(model)
         self._session = self._open(model)
@@ -142,7 +145,8 @@ class OnnxRuntime:
         """
         if dtype not in self._stored:
             model = load_graph(self._graph, where=self._where)
-            made = not _wants_gpu(self._device) and take_integers(
+            plain = self._precision != "fp16" and not _wants_gpu(self._device)
+            made = plain and take_integers(
                 model, dtype, side=max(self._contract.patch, self._contract.alignment)
             )
             if made:

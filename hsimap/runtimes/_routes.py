@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from hsimap.bundle import INT8, ONNX, WEIGHTS
 from hsimap.errors import MismatchError, UsageError
-from hsimap.runtimes._host import cuda_devices, instruction_set
+from hsimap.runtimes._host import cuda_devices, instruction_set, processor
 
 if TYPE_CHECKING:
     from hsimap.bundle import Acceptance, Bundle
 
 FULL: Final = "fp32"
 PRECISIONS: Final = ("auto", "fp32", "bf16", "fp16", "int8")
-_REDUCED: Final = (("torch", "bf16"), ("openvino", "bf16"), ("onnx", "int8"))
-"""What can be run beside float32; ``fp16`` has no route on a CPU."""
 _BF16_FLAGS: Final = {"avx512_bf16", "amx_tile"}
 
 
@@ -27,7 +25,7 @@ class Route:
     runtime: str
     """torch, onnx or openvino."""
     precision: str
-    """fp32, bf16 or int8."""
+    """fp32, bf16, fp16 or int8."""
 
     def __str__(self) -> str:
         return f"{self.runtime} {self.precision}"
@@ -38,27 +36,41 @@ def default_runtime(bundle: Bundle) -> str:
     return "onnx" if ONNX in bundle.manifest.files else "torch"
 
 
-def reduced_routes(bundle: Bundle) -> list[Route]:
-    """Return the routes of reduced precision that this machine and bundle can take at all."""
+def reduced_routes(bundle: Bundle, *, device: str = "auto") -> list[Route]:
+    """Return the routes of reduced precision that this machine and bundle can take at all.
+
+    A CPU has no use for float16, which it computes in float32.
+    """
     files, has_bf16 = bundle.manifest.files, bool(_BF16_FLAGS & set(instruction_set().split()))
+    on_gpu, weights, graph = _on_gpu(device), WEIGHTS in files, ONNX in files
     possible = {
-        "torch": WEIGHTS in files and (has_bf16 or bool(cuda_devices())),
-        "openvino": ONNX in files and has_bf16 and find_spec("openvino") is not None,
-        "onnx": INT8 in files,
+        Route("torch", "bf16"): weights and (has_bf16 or on_gpu),
+        Route("torch", "fp16"): weights and on_gpu,
+        Route("openvino", "bf16"): graph and has_bf16 and _has_openvino() and not on_gpu,
+        Route("onnx", "fp16"): graph and on_gpu,
+        Route("onnx", "int8"): INT8 in files and not on_gpu,
     }
-    return [Route(*pair) for pair in _REDUCED if possible[pair[0]]]
+    return [route for route, can in possible.items() if can]
 
 
-def record_of(bundle: Bundle, route: Route) -> Acceptance | None:
-    """Return how a route was found to do on this instruction set; None = not tried."""
-    here = instruction_set()
+def _on_gpu(device: str) -> bool:
+    return device != "cpu" and bool(cuda_devices())
+
+
+def _has_openvino() -> bool:
+    return find_spec("openvino") is not None
+
+
+def record_of(bundle: Bundle, route: Route, *, device: str = "auto") -> Acceptance | None:
+    """Return how a route was found to do on this processor; None = not tried."""
+    here = processor(device)
     for record in bundle.manifest.acceptance:
         if (record.runtime, record.precision, record.cpu) == (route.runtime, route.precision, here):
             return record
     return None
 
 
-def choices(bundle: Bundle, *, runtime: str, precision: str) -> list[Route]:
+def choices(bundle: Bundle, *, runtime: str, precision: str, device: str = "auto") -> list[Route]:
     """Return the routes that may be taken, float32 first.
 
     Parameters
@@ -67,6 +79,8 @@ def choices(bundle: Bundle, *, runtime: str, precision: str) -> list[Route]:
         The model.
     runtime, precision : str
         As the user asked; auto = any that is accepted.
+    device : str
+        cpu, cuda, or auto: a GPU if there is one.
 
     Raises
     ------
@@ -81,14 +95,14 @@ def choices(bundle: Bundle, *, runtime: str, precision: str) -> list[Route]:
         return [full]
     fitting = [
         route
-        for route in reduced_routes(bundle)
+        for route in reduced_routes(bundle, device=device)
         if runtime in {"auto", route.runtime} and precision in {"auto", route.precision}
     ]
-    accepted = [route for route in fitting if _is_open(record_of(bundle, route))]
+    accepted = [route for route in fitting if _is_open(record_of(bundle, route, device=device))]
     if precision == "auto":
         return [full, *accepted]
     if not accepted:
-        _refuse(bundle, fitting, precision)
+        _refuse(bundle, fitting, precision, here=processor(device))
     return accepted
 
 
@@ -96,28 +110,28 @@ def _is_open(record: Acceptance | None) -> bool:
     return record is not None and record.verdict != "refused"
 
 
-def _refuse(bundle: Bundle, fitting: list[Route], precision: str) -> None:
+def _refuse(bundle: Bundle, fitting: list[Route], precision: str, *, here: str) -> None:
     if not fitting and not any(r.precision == precision for r in bundle.manifest.acceptance):
         raise UsageError(
             f"nothing runs model {bundle.name!r} in {precision} on this machine; use --precision"
             f" fp32, or make the files with hsimap export"
         )
     records = [r for r in bundle.manifest.acceptance if r.precision == precision]
-    here = [r for r in records if r.cpu == instruction_set()]
-    if not here:
+    found = [r for r in records if r.cpu == here]
+    if not found:
         raise MismatchError(
             f"model {bundle.name!r} holds no acceptance of {precision} on this machine"
-            f" ({instruction_set()}); measure it with hsimap export --calibrate SCENE"
+            f" ({here}); measure it with hsimap export --calibrate SCENE"
         )
     raise MismatchError(
-        f"{precision} is not accepted for model {bundle.name!r}: {'; '.join(here[0].faults)};"
+        f"{precision} is not accepted for model {bundle.name!r}: {'; '.join(found[0].faults)};"
         f" use --precision fp32"
     )
 
 
-def waiver_note(bundle: Bundle, route: Route) -> str | None:
+def waiver_note(bundle: Bundle, route: Route, *, device: str = "auto") -> str | None:
     """Return the sentence that a run carries if acceptance was waived for its route."""
-    record = None if route.precision == FULL else record_of(bundle, route)
+    record = None if route.precision == FULL else record_of(bundle, route, device=device)
     if record is None or record.verdict != "waived":
         return None
     return f"{route} is used without acceptance, which was waived: {'; '.join(record.faults)}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hsimap.networks import MappingNetwork
 
 _RANK: Final = 4
+_REDUCED: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchRuntime:
@@ -38,7 +39,7 @@ class TorchRuntime:
     threads : int
         Threads of one forward; torch knows one number for the whole process.
     precision : str
-        fp32, or bf16: matrix products and convolutions only, the rest stays in float32.
+        fp32, bf16 or fp16: matrix products and convolutions only, the rest stays in float32.
 
     Raises
     ------
@@ -103,8 +104,8 @@ class TorchRuntime:
         return named
 
     def _cast(self) -> torch.autocast:
-        reduced = self._precision == "bf16"
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=reduced)
+        dtype = _REDUCED.get(self._precision)
+        return torch.autocast(self._device.type, dtype=dtype, enabled=dtype is not None)
 
     def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
         """Bring an array to the device as it is stored, and to float32 there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -114,3 +115,26 @@ def test_inspect_of_a_recipe_tells_its_labels(work, tmp_path, capsys):
     assert "Jeffries-Matusita" in text
     assert json.loads((tmp_path / "dataset.json").read_text()) == told
     assert run(["inspect", str(work / "scene.tif"), "--out", str(tmp_path / "x")]) == 2
+
+
+def test_export_on_a_recipe_calibrates_on_training_and_scores_on_validation_pixels(
+    work, tmp_path, capsys
+):
+    from hsimap.bundle import Bundle
+
+    shutil.copytree(work / "seed0", tmp_path / "model")
+    command = ["export", str(tmp_path / "model"), "--recipe", str(work / "recipe.yaml")]
+    command += ["--data", str(work), "--device", "cpu"]
+    assert run([*command, "--calibrate", str(work / "scene.tif")]) == 2
+    assert run(command) == 0
+    assert "onnx int8" in capsys.readouterr().out
+    record = next(r for r in Bundle.load(tmp_path / "model").manifest.acceptance
+                  if r.precision == "int8")  # fmt: skip
+    assert set(record.metrics) == {"cover", "depth"}
+    assert "kappa" in record.metrics["cover"]
+    assert set(record.metrics["depth"]) == {"r2", "pearson"}
+    assert any(change != 0 for change in record.metrics["depth"].values())
+    assert "validation fold" in record.scene
+    worst = min(c for scores in record.metrics.values() for c in scores.values())
+    assert any("points" in fault for fault in record.faults) == (worst < -0.5)
+    assert record.pixels < 96 * 96 * 0.8  # the training pixels are not among them

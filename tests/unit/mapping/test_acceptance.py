@@ -12,7 +12,7 @@ from affine import Affine
 from hsimap.bundle import InputSpec
 from hsimap.geometry import Grid, Window
 from hsimap.mapping import acceptance
-from hsimap.mapping.acceptance import Differences, faults_of
+from hsimap.mapping.acceptance import Differences, faults_of, lost_points
 from hsimap.spectra import Bands
 from hsimap.tasks import Kind, Output, Role
 
@@ -53,7 +53,7 @@ def test_figures_are_those_by_hand() -> None:
     ],
 )
 def test_limits(figures: dict[str, dict[str, float]], names: list[str]) -> None:
-    assert [fault.split()[1] for fault in faults_of(figures)] == names
+    assert [fault.split()[1] for fault in faults_of(figures, {})] == names
 
 
 class Recorder:
@@ -77,7 +77,7 @@ class Recorder:
 def test_pixels_of_the_calibration_are_not_compared() -> None:
     scene = Recorder(1024)
     manifest = SimpleNamespace(input=InputSpec(n_bands=1), patch=64, alignment=8)
-    blocks = acceptance._Blocks(SimpleNamespace(manifest=manifest), scene)
+    blocks = acceptance.SceneSamples(SimpleNamespace(manifest=manifest), scene)
     list(blocks.calibration())
     calibration, scene.seen = {(w.row, w.col) for w in scene.seen}, []
     list(blocks.held_out())
@@ -90,6 +90,18 @@ def test_pixels_of_the_calibration_are_not_compared() -> None:
 def test_the_comparison_stops_at_enough_pixels() -> None:
     scene = Recorder(4096)
     manifest = SimpleNamespace(input=InputSpec(n_bands=1), patch=64, alignment=8)
-    blocks = acceptance._Blocks(SimpleNamespace(manifest=manifest), scene)
-    pixels = sum(int(valid.sum()) for _, valid in blocks.held_out())
+    blocks = acceptance.SceneSamples(SimpleNamespace(manifest=manifest), scene)
+    pixels = sum(int(valid.sum()) for _, _, valid in blocks.held_out())
     assert 1_000_000 <= pixels < 1_000_000 + 256**2
+
+
+@pytest.mark.parametrize(("change", "n"), [(-0.5, 0), (-0.51, 1), (3.0, 0), (float("nan"), 1)])
+def test_a_score_that_loses_over_half_a_point_is_a_fault(change: float, n: int) -> None:
+    faults = faults_of({}, {"cover": {"kappa": change}})
+    assert len(faults) == n
+    assert all("kappa" in fault for fault in faults)
+
+
+def test_points_are_hundredths_of_a_score() -> None:
+    full, reduced = {"cover": {"kappa": 0.80}}, {"cover": {"kappa": 0.79}}
+    assert lost_points(full, reduced)["cover"]["kappa"] == pytest.approx(-1.0)

@@ -3,12 +3,14 @@ import logging
 import warnings
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from every_architecture import small
 
 from hsimap.networks import architectures
 from hsimap.runtimes import export_onnx
+from hsimap.runtimes._half import to_half
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -103,3 +105,23 @@ def test_the_exported_graph_gives_the_same_on_shapes_that_it_was_not_exported_at
         for output, a, b in zip(network.outputs, expected, got, strict=True):
             scale = 6.0 if output.task == "height" else 1.0
             assert np.abs(a.numpy() - b).max() <= 2e-5 * scale, (output.name, batch, rows, cols)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["unet", "res_unet"])
+def test_a_network_in_half_precision_gives_nearly_the_same(make_network, architecture):
+    settings = small(architecture) | SHALLOW[architecture]
+    graph = onnx.load_model_from_string(export_onnx(make_network("cover", "height", **settings))[0])
+    half = to_half(graph)
+    onnx.checker.check_model(half, full_check=True)
+    n_bands = graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    image = np.random.default_rng(1).normal(1000, 300, (1, n_bands, 64, 64)).astype(np.float32)
+    feed = {"image": image, "valid": np.ones((1, 1, 64, 64), np.float32)}
+    full, reduced = (
+        onnxruntime.InferenceSession(
+            one.SerializeToString(), providers=["CPUExecutionProvider"]
+        ).run(None, feed)
+        for one in (graph, half)
+    )
+    worst = max(np.abs(a - b).max() / a.std() for a, b in zip(full, reduced, strict=True))
+    assert 1e-6 < worst < 0.1
