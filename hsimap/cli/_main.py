@@ -11,6 +11,7 @@ import typer
 
 from hsimap._version import __version__
 from hsimap.cli import (
+    _compare,
     _config,
     _convert,
     _evaluate,
@@ -53,6 +54,7 @@ VERBS: Final = {
     "train": _train,
     "predict": _predict,
     "evaluate": _evaluate,
+    "compare": _compare,
     "inspect": _inspect,
     "verify": _verify,
     "project": _project,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import log
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from hsimap.recipes import AugmentSettings
     from hsimap.training._folds import FoldView
     from hsimap.training._sampling import Draw
+
+_NARROWEST_NM: Final = 1e-3
+"""Full width at half maximum below which a Gaussian is a single band."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,19 +52,25 @@ def disturb(
     *,
     statistics: tuple[Tensor, Tensor],
     random: torch.Generator,
+    wavelength_nm: Tensor | None = None,
 ) -> Tensor:
     """Change the spectra of training patches at random.
+
+    Brightness and noise come first and are smoothed along with the spectra, as a sensor of fewer
+    and broader bands averages its light and noise.
 
     Parameters
     ----------
     image : Tensor
         ``(batch, band, y, x)``, storage units.
     settings : AugmentSettings
-        How much brightness, noise and band dropout.
+        How much brightness, noise, smoothing and band dropout.
     statistics : tuple of Tensor
         Mean and standard deviation of each band, ``(band,)``.
     random : torch.Generator
         Source of all randomness.
+    wavelength_nm : Tensor, optional
+        Centre of each band, ``(band,)``; without it nothing is smoothed.
 
     Returns
     -------
@@ -74,6 +84,9 @@ def disturb(
         image = image * (1 + factor).clamp_min(0.1)
     if settings.noise:
         image = image + torch.randn(image.shape, generator=random) * std * settings.noise
+    if settings.smoothing and wavelength_nm is not None:
+        width = torch.rand((n,), generator=random) * settings.smoothing
+        image = smooth(image, wavelength_nm, fwhm_nm=width)
     if settings.band_dropout:
         width = torch.rand((n, 1), generator=random) * settings.band_dropout * bands
         first = torch.rand((n, 1), generator=random) * (bands + width) - width
@@ -81,6 +94,31 @@ def disturb(
         dropped = ((band >= first) & (band < first + width))[..., None, None]
         image = torch.where(dropped, mean, image)
     return image
+
+
+def smooth(image: Tensor, wavelength_nm: Tensor, *, fwhm_nm: Tensor) -> Tensor:
+    """Smooth spectra along the bands with Gaussian weights that sum to 1.
+
+    Parameters
+    ----------
+    image : Tensor
+        ``(batch, band, y, x)``.
+    wavelength_nm : Tensor
+        ``(band,)``: centres in nm, in any order.
+    fwhm_nm : Tensor
+        ``(batch,)``: full width at half maximum of each image's Gaussian, in nm. On top of a
+        sensor's own width f it makes one of about sqrt(f**2 + fwhm_nm**2).
+
+    Returns
+    -------
+    Tensor
+        ``(batch, band, y, x)``; a constant spectrum stays what it is.
+    """
+    away = (wavelength_nm[:, None] - wavelength_nm[None])[None]
+    width = fwhm_nm.clamp_min(_NARROWEST_NM)[:, None, None]
+    weights = torch.exp(-4 * log(2) * (away / width) ** 2)
+    weights = weights / weights.sum(dim=2, keepdim=True)
+    return torch.bmm(weights.to(image.dtype), image.flatten(2)).reshape(image.shape)
 
 
 def load_batch(draws: Sequence[Draw], views: Sequence[FoldView]) -> Batch:
