@@ -117,7 +117,7 @@ def _score(bundle: Bundle, trial: Recipe) -> dict[str, Any]:
         found = evaluate_model(
             bundle, runtime, opened.scenes, tasks=trial.tasks_list(), fold=VALIDATION
         )
-    return {task.task.name: task.scores("pixel").as_dict() for task in found.tasks}
+    return {task.task.name: task.levels()["pixel"].as_dict() for task in found.tasks}
 
 
 def _machine() -> dict[str, Any]:
