@@ -72,6 +72,18 @@ class DwaSettings(Settings):
     """Softness; high = nearly equal weights."""
 
 
+class PretrainSettings(Settings):
+    """Training without labels before the training: hidden bands are restored from the others."""
+
+    epochs: int = Field(default=0, ge=0)
+    """Its length, in epochs of samples_per_epoch patches round labelled and unlabelled pixels that
+    are in no other fold; 0 = none."""
+    masked: Share = 0.5
+    """About the share of the bands of a patch that is hidden, in runs of neighbours."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """null: that of the training."""
+
+
 class TrainingSettings(Settings):
     """How the network is fitted."""
 
@@ -131,6 +143,8 @@ class TrainingSettings(Settings):
     is the upper end. null: no limit."""
     augment: AugmentSettings = AugmentSettings()
     """Random changes of training patches."""
+    pretrain: PretrainSettings = PretrainSettings()
+    """Before the training, without labels: {epochs, masked, learning_rate}."""
     seed: int = Field(default=0, ge=0)
     """Fixes the weights at the start, the patches and their changes."""
     patience: int | None = Field(default=None, ge=1)

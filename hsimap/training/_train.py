@@ -22,6 +22,7 @@ from hsimap.training._checkpoints import has_checkpoint, load_checkpoint, remove
 from hsimap.training._finish import Trained, save_bundle
 from hsimap.training._log import RunLog, SilentLog
 from hsimap.training._loop import Checkpoints, Fit, Material
+from hsimap.training._pretrain import pretrain
 from hsimap.training._sampling import PatchSampler, SamplingRules, balanced_shares
 from hsimap.training._scenes import open_recipe
 from hsimap.training._statistics import TrainStatistics, measure
@@ -101,6 +102,11 @@ def train(
             if overwrite and not resume:
                 remove_checkpoints(run)
         opened = stack.enter_context(open_recipe(recipe))
+        if has_checkpoint(run) and not resume:
+            raise OutputExistsError(
+                f"{run} holds checkpoints of an unfinished run; resume it, overwrite it or remove"
+                f" the folder"
+            )
         fit, found = prepare(fabric, recipe, opened, run)
         notes = [*opened.notes, *_take_up(fit, recipe, resume=resume)]
         fit.position.cpu_seconds += time.process_time() - started
@@ -178,6 +184,8 @@ def prepare(
     )
     objective = build_objective(spec, settings, found)
     checkpoints = Checkpoints(folder=run, identity=recipe.digest)
+    if settings.pretrain.epochs and load_checkpoint(run)[0] is None:
+        pretrain(fabric, objective.network, material, settings=settings, checkpoints=checkpoints)
     return Fit(fabric, objective, material, settings=settings, checkpoints=checkpoints), found
 
 
@@ -230,16 +238,13 @@ def _finished(recipe: Recipe, out: Path, *, overwrite: bool) -> Bundle | None:
 
 
 def _take_up(fit: Fit, recipe: Recipe, *, resume: bool) -> tuple[str, ...]:
-    """Load the checkpoint if asked to; refuse to start over a run that could go on."""
+    """Load the checkpoint if asked to."""
     folder = fit.checkpoints.folder
     if not resume:
-        if has_checkpoint(folder):
-            raise OutputExistsError(
-                f"{folder} holds checkpoints of an unfinished run; resume it, overwrite it or"
-                f" remove the folder"
-            )
         return ()
     state, notes = load_checkpoint(folder)
+    if state is None and has_checkpoint(folder):
+        return ()  # of the pretraining, which is done by now
     if state is None:
         return (f"{folder} holds no checkpoint; the run starts at the beginning",)
     if state["identity"] != recipe.digest:
