@@ -25,9 +25,9 @@ class AugmentSettings(Settings):
     band_dropout: Share = 0.0
     """Largest share of the bands, one run of neighbours a patch, that is set to the band's mean."""
     smoothing: float = Field(default=0.0, ge=0)
-    """Largest full width at half maximum, in nm, of the Gaussian that smooths the spectra of a
-    patch; each patch draws its own between 0 and this, so that less sharp sensors are known too.
-    The bands need wavelengths."""
+    """Largest width, full at half maximum in nm, of the bands of other sensors that a patch is seen
+    with; each draws its own between 0 and this, and every second is also sampled more coarsely and
+    brought back by lines between the samples. The bands need wavelengths."""
 
 
 class LossSettings(Settings):

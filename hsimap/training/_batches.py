@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+from hsimap.training._sensors import draw_sensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from hsimap.recipes import AugmentSettings
     from hsimap.training._folds import FoldView
     from hsimap.training._sampling import Draw
-
-_NARROWEST_NM: Final = 1e-3
-"""Full width at half maximum below which a Gaussian is a single band."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +83,8 @@ def disturb(
     if settings.noise:
         image = image + torch.randn(image.shape, generator=random) * std * settings.noise
     if settings.smoothing and wavelength_nm is not None:
-        width = torch.rand((n,), generator=random) * settings.smoothing
-        image = smooth(image, wavelength_nm, fwhm_nm=width)
+        weights = draw_sensors(n, wavelength_nm, widest_nm=settings.smoothing, random=random)
+        image = torch.bmm(weights.to(image.dtype), image.flatten(2)).reshape(image.shape)
     if settings.band_dropout:
         width = torch.rand((n, 1), generator=random) * settings.band_dropout * bands
         first = torch.rand((n, 1), generator=random) * (bands + width) - width
@@ -94,31 +92,6 @@ def disturb(
         dropped = ((band >= first) & (band < first + width))[..., None, None]
         image = torch.where(dropped, mean, image)
     return image
-
-
-def smooth(image: Tensor, wavelength_nm: Tensor, *, fwhm_nm: Tensor) -> Tensor:
-    """Smooth spectra along the bands with Gaussian weights that sum to 1.
-
-    Parameters
-    ----------
-    image : Tensor
-        ``(batch, band, y, x)``.
-    wavelength_nm : Tensor
-        ``(band,)``: centres in nm, in any order.
-    fwhm_nm : Tensor
-        ``(batch,)``: full width at half maximum of each image's Gaussian, in nm. On top of a
-        sensor's own width f it makes one of about sqrt(f**2 + fwhm_nm**2).
-
-    Returns
-    -------
-    Tensor
-        ``(batch, band, y, x)``; a constant spectrum stays what it is.
-    """
-    away = (wavelength_nm[:, None] - wavelength_nm[None])[None]
-    width = fwhm_nm.clamp_min(_NARROWEST_NM)[:, None, None]
-    weights = torch.exp(-4 * log(2) * (away / width) ** 2)
-    weights = weights / weights.sum(dim=2, keepdim=True)
-    return torch.bmm(weights.to(image.dtype), image.flatten(2)).reshape(image.shape)
 
 
 def load_batch(draws: Sequence[Draw], views: Sequence[FoldView]) -> Batch:

@@ -12,7 +12,7 @@ from small import ArrayLabels, small_scene
 
 from hsimap.geometry import Window
 from hsimap.recipes import AugmentSettings
-from hsimap.training._batches import disturb, load_batch, smooth
+from hsimap.training._batches import disturb, load_batch
 from hsimap.training._sampling import Draw, PatchSampler, SamplingRules, balanced_shares
 
 RULES = SamplingRules(patch=8, batch=4, samples=10, seed=3, flips=True, turns=True)
@@ -161,66 +161,3 @@ def test_band_dropout_sets_one_run_of_bands_to_their_mean():
     assert edges.max() <= 2
     assert changed.sum(dim=1).max() == 4
     assert changed.any(dim=0).all()
-
-
-NM = torch.tensor([700.0, 450.0, 460.0, 471.0, 690.0, 640.0])
-"""In no order and unevenly spaced."""
-
-
-@pytest.mark.parametrize("fwhm", [0.0, 4.0, 40.0, 5000.0])
-def test_a_constant_spectrum_is_smoothed_to_itself(fwhm):
-    image = torch.rand(3, 1, 4, 5).expand(3, 6, 4, 5) * 4000
-    found = smooth(image, NM, fwhm_nm=torch.tensor([fwhm, 7.0, 0.0]))
-    torch.testing.assert_close(found, image, rtol=1e-6, atol=1e-3)
-
-
-def test_a_gaussian_line_becomes_as_wide_as_two_gaussians_in_a_row():
-    nm = torch.linspace(400, 1000, 601, dtype=torch.float64)
-    line = torch.exp(-4 * np.log(2) * ((nm - 700) / 30) ** 2)[None, :, None, None]
-    found = smooth(line, nm, fwhm_nm=torch.tensor([40.0], dtype=torch.float64))[0, :, 0, 0]
-    assert found.argmax() == 300
-    above = nm[found >= found.max() / 2]
-    assert float(above[-1] - above[0]) == pytest.approx(50, abs=1.1)
-    assert float(found.max()) == pytest.approx(30 / 50, rel=1e-3)
-    assert float(found.sum()) == pytest.approx(float(line.sum()), rel=1e-6)
-
-
-def test_bands_are_smoothed_by_their_wavelengths_and_not_by_their_order():
-    image = torch.rand(2, 6, 3, 3)
-    order = torch.tensor([3, 0, 5, 1, 4, 2])
-    width = torch.tensor([15.0, 90.0])
-    found = smooth(image, NM, fwhm_nm=width)
-    again = smooth(image[:, order], NM[order], fwhm_nm=width)
-    torch.testing.assert_close(again, found[:, order])
-    # 10 nm apart at 15 nm of width: 2 ** -((2 * 10 / 15) ** 2) of its neighbour's weight.
-    single = torch.zeros(1, 6, 1, 1)
-    single[0, 1] = 1
-    spread = smooth(single, NM, fwhm_nm=width[:1])[0, :, 0, 0]
-    assert spread[2] / spread[1] == pytest.approx(
-        float(2 ** -((20 / 15) ** 2)) * weight_sum(1, 15) / weight_sum(2, 15), rel=1e-4
-    )
-    assert spread[0] < 1e-6
-
-
-def weight_sum(band, fwhm):
-    return float((2 ** -((2 * (NM - NM[band]) / fwhm) ** 2)).sum())
-
-
-def test_smoothing_draws_a_width_a_patch_and_touches_nothing_where_it_is_off():
-    image = torch.rand(40, 6, 2, 2) * 100
-    statistics = torch.full((6,), 50.0), torch.full((6,), 5.0)
-
-    def apply(nm=NM, **kwargs):
-        random = torch.Generator().manual_seed(1)
-        return disturb(
-            image, AugmentSettings(**kwargs), statistics=statistics, random=random, wavelength_nm=nm
-        )
-
-    off = apply(noise=0.1, brightness=0.1, band_dropout=0.3)
-    before = apply(nm=None, noise=0.1, brightness=0.1, band_dropout=0.3, smoothing=60)
-    assert off.numpy().tobytes() == before.numpy().tobytes()
-    assert torch.equal(apply(smoothing=60), apply(smoothing=60))
-    contrast = apply(smoothing=600).std(dim=1).mean(dim=(1, 2)) / image.std(dim=1).mean(dim=(1, 2))
-    assert float(contrast.min()) < 0.3
-    assert contrast.max() > 0.9
-    assert contrast.unique().numel() == 40
