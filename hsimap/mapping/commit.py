@@ -70,12 +70,13 @@ def finalise(
     staging.mkdir(exist_ok=True)
     written = _write_maps(staging, stores)
     layers = tuple(product.layer for product, _ in stores)
-    write_preview(staging / PREVIEW, layers, staging)
-    written.append(staging / PREVIEW)
-    crash_point("preview-written")
     name = layers[0].tags["HSIMAP_SCENE"]
     maps = MapFolder(name=name, path=staging, layers=layers)
-    written += write_project(staging / PROJECT, [maps], title=name)
+    with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
+        preview = pool.submit(write_preview, staging / PREVIEW, layers, staging)
+        project = write_project(staging / PROJECT, [maps], title=name)
+        preview.result()
+    written += [staging / PREVIEW, *project]
     crash_point("project-written")
     _publish(written, folder, run)
     files = [folder / path.name for path in written]

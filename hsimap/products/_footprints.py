@@ -6,7 +6,6 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pyogrio
 import pyproj
 import shapely
 from affine import Affine
@@ -84,6 +83,8 @@ def write_vectors(
     StorageError
         If it cannot be written.
     """
+    import pyogrio
+
     path.unlink(missing_ok=True)
     kind, geometry = _of_one_type(shapes)
     pyogrio.set_gdal_config_options(_CLOCK)
