@@ -1,7 +1,8 @@
 """Two random forests on the synthetic forest scenes: the rivals of the networks.
 
     python benchmarks/boreal_forests.py [--recipe pipelines/boreal_demo.yaml] [--scene sample_data]
-    python benchmarks/boreal_forests.py --recipe pipelines/boreal_campaign.yaml --fold test
+    python benchmarks/boreal_forests.py --recipe pipelines/boreal_campaign.yaml --fold test \
+        --record docs/results/campaign.jsonl
 
 Both train on the pixels of the training fold of the recipe's scenes. They are scored on every
 labelled pixel of a scene whose seed the recipe does not have, or on a fold of the recipe's own
@@ -11,7 +12,8 @@ scenes, whose stands are not in the training fold:
 * ``spatial``: the same with their means over 5x5 and 15x15 pixels (valid ones only) added.
 
 ``trivial`` predicts the most frequent class, or the mean, of the training pixels. Prints JSON;
-``--record FILE`` also appends a line of results a model, as ``hsimap train --record`` does.
+``--record FILE`` also appends a line of results a model, as ``hsimap train --record`` does;
+``hsimap compare`` with that file puts them beside the networks of the same data.
 """
 
 from __future__ import annotations
@@ -199,6 +201,7 @@ def score(
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Train both forests on a recipe's scenes and score them."""
+    began = time.process_time()
     recipe = load_recipe(options.recipe)
     tasks = recipe.tasks_list()
     places = [Place(folder=files.image.parent) for files in scene_files(recipe)]
@@ -213,25 +216,30 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         "pixel": forest(tasks, pixel, held.rows[:, :COMPONENTS], seed=options.seed),
         "spatial": forest(tasks, train, held.rows, seed=options.seed),
     }
-    scores = {
-        name: {
+    shared = time.process_time() - began
+    scores, cpu_seconds = {}, {}
+    for name, each in found.items():
+        began = time.process_time()
+        scores[name] = {
             task.name: score(task, held.truth[:, k], p, held.blocks)
             for k, (task, p) in enumerate(zip(tasks, each, strict=True))
         }
-        for name, each in found.items()
-    }
+        cpu_seconds[name] = round(shared + time.process_time() - began, 1)
     where = str(options.scene) if fold is None else options.fold
     facts = {"recipe": recipe.name, "recipe_digest": recipe.digest, "seed": options.seed}
+    facts |= {"data_digest": recipe.data_digest, "cpu_seconds": cpu_seconds}
     return {**facts, "fold": where, "pixels": len(held.rows), "scores": scores}
 
 
 def record(path: Path, result: dict[str, Any]) -> None:
     """Append a line of results a model."""
-    facts = {key: result[key] for key in ("recipe", "recipe_digest", "seed", "fold", "seconds")}
+    keys = ("recipe", "recipe_digest", "data_digest", "seed", "fold", "seconds")
+    facts = {key: result[key] for key in keys}
     facts |= {"trees": TREES, "commit": git_commit(Path(__file__).parent)}
     for name, tasks in result["scores"].items():
         model = name if name == "trivial" else f"{name} random forest"
-        append_result(path, {"model": model, **facts, "tasks": tasks})
+        cost = {"cpu_seconds": result["cpu_seconds"][name]}
+        append_result(path, {"model": model, **facts, **cost, "tasks": tasks})
 
 
 def main() -> None:

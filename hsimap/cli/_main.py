@@ -13,6 +13,7 @@ import typer
 from hsimap._version import __version__
 from hsimap.cli import (
     _batch,
+    _compare,
     _config,
     _convert,
     _evaluate,
@@ -58,6 +59,7 @@ VERBS: Final = {
     "batch": _batch,
     "mosaic": _mosaic,
     "evaluate": _evaluate,
+    "compare": _compare,
     "inspect": _inspect,
     "verify": _verify,
     "project": _project,

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from hsimap.evaluation._auc import RocBins, exact_auc
+from hsimap.evaluation._board import (
+    Board,
+    Place,
+    Wanted,
+    make_board,
+    missing_runs,
+    read_results,
+)
 from hsimap.evaluation._calibration import (
     LEVELS,
     UnitSample,
@@ -57,6 +65,7 @@ from hsimap.evaluation._tasks import (
 __all__ = [
     "LEVELS",
     "METRICS_JSON",
+    "Board",
     "ClassDetail",
     "ClassMoments",
     "Comparison",
@@ -70,6 +79,7 @@ __all__ = [
     "Geometry",
     "ModelEvaluation",
     "Picture",
+    "Place",
     "RocBins",
     "SceneFolds",
     "Separability",
@@ -78,6 +88,7 @@ __all__ = [
     "TaskScores",
     "UnitSample",
     "ValueDetail",
+    "Wanted",
     "append_result",
     "bhattacharyya",
     "block_bootstrap",
@@ -95,8 +106,11 @@ __all__ = [
     "fit_intervals",
     "fit_temperature",
     "labelled",
+    "make_board",
     "map_fold",
+    "missing_runs",
     "normalise_confusion",
+    "read_results",
     "score_blocks",
     "score_stands",
     "score_task",

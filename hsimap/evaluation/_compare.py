@@ -104,7 +104,7 @@ def compare_models(
     scores, ranks = {}, {}
     for task, score in chosen.items():
         scores[task] = {
-            name: _spread([float(run[task][score]) for run in found])
+            name: _spread([_known(run[task][score]) for run in found])
             for name, found in runs.items()
         }
         means = [scores[task][name].mean for name in runs]
@@ -122,6 +122,11 @@ def compare_models(
 
 def _headline(scores: Mapping[str, Any]) -> str:
     return next(name for name in _HEADLINES if name in scores)
+
+
+def _known(value: float | None) -> float:
+    """Return a score; null in a line of results stands for NaN."""
+    return float("nan") if value is None else float(value)
 
 
 def _spread(values: Sequence[float]) -> Spread:

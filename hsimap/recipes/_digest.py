@@ -17,6 +17,8 @@ _IDENTITY: Final = {
     "name", "scenes", "labels", "stands", "split", "only_tasks", "input", "network", "training"
 }  # fmt: skip
 """What the digest covers, beside the tasks."""
+_DATA: Final = {"scenes"}
+"""What the digest of the data covers, beside the tasks."""
 _EXECUTION: Final = {"accelerator", "devices", "checkpoint_seconds", "workers", "cache_gib"}
 """Training settings that say where and how fast, not what; the digest does not cover them."""
 _FIRST: Final[dict[str, frozenset[str]]] = {
@@ -60,7 +62,19 @@ def recipe_digest(recipe: BaseModel, tasks: Sequence[BaseModel]) -> str:
         64 hexadecimal digits.
     """
     plain = recipe.model_dump(mode="json", include=_IDENTITY, exclude={"training": _EXECUTION})
-    content = _counted(recipe, plain)
+    return _hash(_counted(recipe, plain), tasks)
+
+
+def data_digest(recipe: BaseModel, tasks: Sequence[BaseModel]) -> str:
+    """Return the sha256 of scenes, labels, folds and tasks: what scores are comparable over.
+
+    Parameters and result as in :func:`recipe_digest`.
+    """
+    return _hash(_counted(recipe, recipe.model_dump(mode="json", include=_DATA)), tasks)
+
+
+def _hash(content: dict[str, Any], tasks: Sequence[BaseModel]) -> str:
+    """Return the sha256 of a part of a recipe, its tasks put in."""
     content["tasks"] = [_counted(task, task.model_dump(mode="json")) for task in tasks]
     for name in {"scenes", "labels", "stands", "split"} & content.keys():
         content[name] = _without_folders(content[name])

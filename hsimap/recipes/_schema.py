@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from hsimap.config import Settings, unknown_key
 from hsimap.labels import LabelSpec, SplitSpec, StandSpec
 from hsimap.recipes._bands import BandSelection
-from hsimap.recipes._digest import recipe_digest
+from hsimap.recipes._digest import data_digest, recipe_digest
 from hsimap.recipes._training import TrainingSettings
 from hsimap.tasks import Task, task_from_mapping
 
@@ -209,6 +209,16 @@ class Recipe(Settings):
         results counts once it is not at its default, so that older results keep their digest.
         """
         return recipe_digest(self, self.all_tasks())
+
+    @property
+    def data_digest(self) -> str:
+        """Sha256 of scenes, labels, folds and tasks: scores of recipes that agree in it compare."""
+        return data_digest(self, self.all_tasks())
+
+    def seeded(self, seed: int) -> Self:
+        """Return the recipe with another ``training.seed``."""
+        training = self.training.model_copy(update={"seed": seed})
+        return self.model_copy(update={"training": training}).at(self.root)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -24,6 +24,10 @@ class AugmentSettings(Settings):
     """Standard deviation of independent noise, in standard deviations of the band."""
     band_dropout: Share = 0.0
     """Largest share of the bands, one run of neighbours a patch, that is set to the band's mean."""
+    smoothing: float = Field(default=0.0, ge=0)
+    """Largest width, full at half maximum in nm, of the bands of other sensors that a patch is seen
+    with; each draws its own between 0 and this, and every second is also sampled more coarsely and
+    brought back by lines between the samples. The bands need wavelengths."""
 
 
 class LossSettings(Settings):
@@ -66,6 +70,18 @@ class DwaSettings(Settings):
 
     temperature: float = Field(default=2.0, gt=0)
     """Softness; high = nearly equal weights."""
+
+
+class PretrainSettings(Settings):
+    """Training without labels before the training: hidden bands are restored from the others."""
+
+    epochs: int = Field(default=0, ge=0)
+    """Its length, in epochs of samples_per_epoch patches round labelled and unlabelled pixels that
+    are in no other fold; 0 = none."""
+    masked: Share = 0.5
+    """About the share of the bands of a patch that is hidden, in runs of neighbours."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """null: that of the training."""
 
 
 class TrainingSettings(Settings):
@@ -127,6 +143,8 @@ class TrainingSettings(Settings):
     is the upper end. null: no limit."""
     augment: AugmentSettings = AugmentSettings()
     """Random changes of training patches."""
+    pretrain: PretrainSettings = PretrainSettings()
+    """Before the training, without labels: {epochs, masked, learning_rate}."""
     seed: int = Field(default=0, ge=0)
     """Fixes the weights at the start, the patches and their changes."""
     patience: int | None = Field(default=None, ge=1)

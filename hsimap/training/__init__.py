@@ -5,6 +5,7 @@ from __future__ import annotations
 from hsimap.training._balancing import DynamicAverage, FixedBalance, UncertaintyBalance
 from hsimap.training._batches import Batch, load_batch
 from hsimap.training._check import check_recipe
+from hsimap.training._comparison import Bench, train_missing
 from hsimap.training._finish import git_commit, result_of, score_test
 from hsimap.training._folds import FoldView, LabelledScene
 from hsimap.training._gradnorm import GradNormBalance
@@ -22,6 +23,7 @@ from hsimap.training._validation import predict_fold, selection_score, whole_tar
 
 __all__ = [
     "Batch",
+    "Bench",
     "DynamicAverage",
     "FixedBalance",
     "FoldView",
@@ -46,6 +48,7 @@ __all__ = [
     "score_test",
     "selection_score",
     "train",
+    "train_missing",
     "train_trials",
     "whole_targets",
     "write_trials",

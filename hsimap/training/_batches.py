@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from hsimap.training._sensors import draw_sensors
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -48,19 +50,25 @@ def disturb(
     *,
     statistics: tuple[Tensor, Tensor],
     random: torch.Generator,
+    wavelength_nm: Tensor | None = None,
 ) -> Tensor:
     """Change the spectra of training patches at random.
+
+    Brightness and noise come first and are smoothed along with the spectra, as a sensor of fewer
+    and broader bands averages its light and noise.
 
     Parameters
     ----------
     image : Tensor
         ``(batch, band, y, x)``, storage units.
     settings : AugmentSettings
-        How much brightness, noise and band dropout.
+        How much brightness, noise, smoothing and band dropout.
     statistics : tuple of Tensor
         Mean and standard deviation of each band, ``(band,)``.
     random : torch.Generator
         Source of all randomness.
+    wavelength_nm : Tensor, optional
+        Centre of each band, ``(band,)``; without it nothing is smoothed.
 
     Returns
     -------
@@ -74,6 +82,9 @@ def disturb(
         image = image * (1 + factor).clamp_min(0.1)
     if settings.noise:
         image = image + torch.randn(image.shape, generator=random) * std * settings.noise
+    if settings.smoothing and wavelength_nm is not None:
+        weights = draw_sensors(n, wavelength_nm, widest_nm=settings.smoothing, random=random)
+        image = torch.bmm(weights.to(image.dtype), image.flatten(2)).reshape(image.shape)
     if settings.band_dropout:
         width = torch.rand((n, 1), generator=random) * settings.band_dropout * bands
         first = torch.rand((n, 1), generator=random) * (bands + width) - width

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"step-(\d{9})-([0-9a-f]{64})\.pt")
 _KEPT: Final = 2
+PRETRAINING: Final = "pretrain"
+"""Folder in a run folder with the checkpoints and the log of a pretraining."""
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
@@ -93,12 +95,12 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, tuple[str, ...
 
 def has_checkpoint(folder: Path) -> bool:
     """Return whether a folder holds a checkpoint of an unfinished run."""
-    return bool(_listed(folder))
+    return bool(_listed(folder) or _listed(folder / PRETRAINING))
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints of a run that is over."""
-    for path in _listed(folder):
+    """Remove the checkpoints of a run that is over, those of its pretraining too."""
+    for path in (*_listed(folder), *_listed(folder / PRETRAINING)):
         path.unlink(missing_ok=True)
 
 

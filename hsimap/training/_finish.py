@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from hsimap.networks import MappingNetwork
     from hsimap.recipes import Recipe
+    from hsimap.runtimes import ParityReport
     from hsimap.tasks import Task
     from hsimap.training._folds import LabelledScene
     from hsimap.training._scenes import RecipeScenes
@@ -118,6 +120,7 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
     StorageError
         If the disk refuses.
     """
+    started = time.process_time()
     network, recipe, opened = trained.network, trained.recipe, trained.opened
     device = next(network.parameters()).device
     scene = opened.scenes[0]
@@ -143,9 +146,9 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
         network=network.spec.model_dump(mode="json"),
         metrics=metrics,
         calibration=calibration,
-        provenance=_provenance(recipe, seams)
-        | {"onnx_parity": {"tolerance": parity.tolerance, "worst": parity.worst}}
-        | dict(trained.facts),
+        provenance=_provenance(recipe, seams, parity)
+        | dict(trained.facts)
+        | {"cpu_seconds_finishing": round(time.process_time() - started, 1)},
     )
     weights = {name: _stored(value) for name, value in network.state_dict().items()}
     files = {"weights.safetensors": save_safetensors(weights), "network.onnx": onnx}
@@ -168,8 +171,9 @@ def result_of(bundle: Bundle) -> dict[str, Any]:
     keys = (
         "recipe", "recipe_digest", "seed", "commit", "context", "foreign_share_of_training_windows",
         "parameters", "best_epoch", "validation_score", "seconds", "threads", "cpu", "versions",
+        "data_digest", "macs_per_pixel", "epochs", "cpu_seconds", "cpu_seconds_finishing",
     )  # fmt: skip
-    line: dict[str, Any] = {key: told.get(key) for key in keys}
+    line: dict[str, Any] = {key: told[key] for key in keys if key in told}
     return line | {"bundle": bundle.digest, "fold": "test", "tasks": bundle.manifest.metrics}
 
 
@@ -204,10 +208,11 @@ def _scores(task: Task, found: Sequence[tuple[NDArray[Any], ...]]) -> dict[str, 
     return record
 
 
-def _provenance(recipe: Recipe, seams: Seams) -> dict[str, Any]:
+def _provenance(recipe: Recipe, seams: Seams, parity: ParityReport) -> dict[str, Any]:
     return {
         "recipe": recipe.name,
         "recipe_digest": recipe.digest,
+        "data_digest": recipe.data_digest,
         "seed": recipe.training.seed,
         "settings": {
             "training": recipe.training.model_dump(mode="json"),
@@ -222,4 +227,5 @@ def _provenance(recipe: Recipe, seams: Seams) -> dict[str, Any]:
             "ramp": seams.ramp,
             "tried": {str(trim): dict(errors) for trim, errors in seams.tried.items()},
         },
+        "onnx_parity": {"tolerance": parity.tolerance, "worst": parity.worst},
     }

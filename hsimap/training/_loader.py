@@ -40,6 +40,8 @@ class BatchSource:
     statistics: tuple[torch.Tensor, torch.Tensor]
     """Mean and standard deviation of each band, ``(band,)``, storage units."""
     seed: int
+    wavelength_nm: torch.Tensor | None = None
+    """Centre of each band, ``(band,)``; None = not known."""
     rank: int = 0
     """Which of ``world`` processes trains on it; each gets its part of the patches."""
     world: int = 1
@@ -50,7 +52,13 @@ class BatchSource:
         batch = load_batch(draws, self.views)
         entropy = np.random.SeedSequence((self.seed, epoch, step, self.rank))
         random = torch.Generator().manual_seed(int(entropy.generate_state(1)[0]))
-        image = disturb(batch.image, self.augment, statistics=self.statistics, random=random)
+        image = disturb(
+            batch.image,
+            self.augment,
+            statistics=self.statistics,
+            random=random,
+            wavelength_nm=self.wavelength_nm,
+        )
         return Batch(image=image, valid=batch.valid, targets=batch.targets)
 
 

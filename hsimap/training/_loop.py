@@ -42,6 +42,8 @@ class Material:
     """``(band,)``: mean of the training windows, storage units."""
     std: Tensor
     """``(band,)``: their standard deviation."""
+    wavelength_nm: Tensor | None = None
+    """``(band,)``: centres of the bands in nm; None = not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,8 @@ class Position:
     finished: bool = False
     seconds: float = 0.0
     """Time spent in training and validation."""
+    cpu_seconds: float = 0.0
+    """Processor time of all threads of this process, opening and measuring included."""
 
 
 class Fit:
@@ -116,6 +120,7 @@ class Fit:
         self._loader = self._open_loader()
         self._waited = 0.0
         self._saved = self._clock = time.monotonic()
+        self._cpu = time.process_time()
 
     def run(self, log: Log) -> Position:
         """Train until the last epoch or until the validation fold stops improving.
@@ -123,7 +128,7 @@ class Fit:
         A first SIGINT, SIGTERM or SIGHUP lets the step end, saves the run, and then acts.
         """
         at, settings = self.position, self.settings
-        self._clock = time.monotonic()
+        self._clock, self._cpu = time.monotonic(), time.process_time()
         with closing(self._loader), Interruption() as stop:
             while at.epoch < settings.epochs and not at.finished:
                 start, self._waited = time.monotonic(), 0.0
@@ -182,6 +187,7 @@ class Fit:
             augment=self.settings.augment,
             statistics=(material.mean, material.std),
             seed=self.settings.seed,
+            wavelength_nm=material.wavelength_nm,
             rank=self.fabric.global_rank,
             world=self.fabric.world_size,
         )
@@ -213,9 +219,10 @@ class Fit:
 
     def _checkpoint(self, *, now: bool) -> None:
         """Save the run if asked to or if the last checkpoint is old."""
-        clock = time.monotonic()
+        clock, cpu = time.monotonic(), time.process_time()
         self.position.seconds += clock - self._clock
-        self._clock = clock
+        self.position.cpu_seconds += cpu - self._cpu
+        self._clock, self._cpu = clock, cpu
         due = clock - self._saved >= self.settings.checkpoint_seconds
         if (now or due) and self.fabric.is_global_zero:
             steps = self.position.epoch * self.material.sampler.steps + self.position.step

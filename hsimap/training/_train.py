@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,7 @@ from hsimap.training._checkpoints import has_checkpoint, load_checkpoint, remove
 from hsimap.training._finish import Trained, save_bundle
 from hsimap.training._log import RunLog, SilentLog
 from hsimap.training._loop import Checkpoints, Fit, Material
+from hsimap.training._pretrain import pretrain
 from hsimap.training._sampling import PatchSampler, SamplingRules, balanced_shares
 from hsimap.training._scenes import open_recipe
 from hsimap.training._statistics import TrainStatistics, measure
@@ -91,6 +93,7 @@ def train(
     finished = _finished(recipe, out, overwrite=overwrite)
     if finished is not None:
         return finished
+    started = time.process_time()
     fabric = start_fabric(recipe.training)
     with ExitStack() as stack:
         if fabric.is_global_zero:
@@ -99,8 +102,14 @@ def train(
             if overwrite and not resume:
                 remove_checkpoints(run)
         opened = stack.enter_context(open_recipe(recipe))
+        if has_checkpoint(run) and not resume:
+            raise OutputExistsError(
+                f"{run} holds checkpoints of an unfinished run; resume it, overwrite it or remove"
+                f" the folder"
+            )
         fit, found = prepare(fabric, recipe, opened, run)
         notes = [*opened.notes, *_take_up(fit, recipe, resume=resume)]
+        fit.position.cpu_seconds += time.process_time() - started
         fabric.barrier()
         fit.run(stack.enter_context(_open_log(fit, notes, bar=progress)))
         if fabric.is_global_zero:
@@ -153,7 +162,13 @@ def prepare(
     fabric: Fabric, recipe: Recipe, opened: RecipeScenes, run: Path
 ) -> tuple[Fit, TrainStatistics]:
     """Measure the training fold and set up a fresh run."""
-    settings = recipe.training
+    settings, wavelengths = recipe.training, opened.input.wavelength_nm
+    if settings.augment.smoothing and wavelengths is None:
+        raise UsageError(
+            f"recipe {recipe.name}: training.augment.smoothing is"
+            f" {settings.augment.smoothing:g} nm, but the bands of {opened.scenes[0].name} have no"
+            f" wavelengths; give input.wavelengths or set it to 0"
+        )
     tasks = recipe.tasks_list()
     views = [scene.view(TRAIN) for scene in opened.scenes]
     kinds = {task.name: (task.kind, task.channels) for task in tasks}
@@ -165,9 +180,12 @@ def prepare(
         sampler=make_sampler(views, settings),
         mean=torch.tensor(found.mean),
         std=torch.tensor(found.std),
+        wavelength_nm=None if wavelengths is None else torch.tensor(wavelengths),
     )
     objective = build_objective(spec, settings, found)
     checkpoints = Checkpoints(folder=run, identity=recipe.digest)
+    if settings.pretrain.epochs and load_checkpoint(run)[0] is None:
+        pretrain(fabric, objective.network, material, settings=settings, checkpoints=checkpoints)
     return Fit(fabric, objective, material, settings=settings, checkpoints=checkpoints), found
 
 
@@ -220,16 +238,13 @@ def _finished(recipe: Recipe, out: Path, *, overwrite: bool) -> Bundle | None:
 
 
 def _take_up(fit: Fit, recipe: Recipe, *, resume: bool) -> tuple[str, ...]:
-    """Load the checkpoint if asked to; refuse to start over a run that could go on."""
+    """Load the checkpoint if asked to."""
     folder = fit.checkpoints.folder
     if not resume:
-        if has_checkpoint(folder):
-            raise OutputExistsError(
-                f"{folder} holds checkpoints of an unfinished run; resume it, overwrite it or"
-                f" remove the folder"
-            )
         return ()
     state, notes = load_checkpoint(folder)
+    if state is None and has_checkpoint(folder):
+        return ()  # of the pretraining, which is done by now
     if state is None:
         return (f"{folder} holds no checkpoint; the run starts at the beginning",)
     if state["identity"] != recipe.digest:
@@ -258,6 +273,7 @@ def _open_log(fit: Fit, notes: Sequence[str], *, bar: bool) -> AbstractContextMa
 
 def _facts(fit: Fit, opened: RecipeScenes, found: TrainStatistics) -> dict[str, Any]:
     share = foreign_share(fit.material.sampler, fit.material.train)
+    size = report(fit.objective.network)
     contexts = sorted({scene.context for scene in opened.scenes})
     return {
         "scenes": [scene.name for scene in opened.scenes],
@@ -265,10 +281,13 @@ def _facts(fit: Fit, opened: RecipeScenes, found: TrainStatistics) -> dict[str, 
         "labelled_training_pixels": dict(found.n_pixels),
         "context": "/".join(contexts),
         "foreign_share_of_training_windows": share if contexts != ["mask"] else 0.0,
+        "epochs": fit.position.epoch,
         "best_epoch": fit.position.best_epoch,
         "validation_score": fit.position.best_score,
-        "parameters": report(fit.objective.network).parameters,
+        "parameters": size.parameters,
+        "macs_per_pixel": round(size.macs_per_pixel),
         "seconds": round(fit.position.seconds, 1),
+        "cpu_seconds": round(fit.position.cpu_seconds, 1),
         "threads": torch.get_num_threads(),
         "processes": fit.fabric.world_size,
         "device": str(fit.fabric.device),

@@ -117,8 +117,7 @@ def train_trials(
     out = out or Path("models") / recipe.name
     bundles = []
     for seed in range(seeds):
-        training = recipe.training.model_copy(update={"seed": seed})
-        trial = recipe.model_copy(update={"training": training}).at(recipe.root)
+        trial = recipe.seeded(seed)
         folder, run = out / f"seed-{seed}", Path("runs") / out.name / f"seed-{seed}"
         fresh = overwrite or not folder.exists()
         resume = has_checkpoint(run) and not overwrite

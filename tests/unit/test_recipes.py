@@ -295,6 +295,7 @@ def test_the_digest_of_older_results_stays(form):
     [
         "training.optimiser=sgd", "training.gradnorm={update_every: 5}", "training.momentum=0.8",
         "training.losses.focal_gamma=1", "training.sampling=balanced", "training.targets=minmax",
+        "training.augment.smoothing=20",
     ],
 )  # fmt: skip
 def test_a_later_field_counts_once_it_is_set(folders, item):
@@ -309,6 +310,18 @@ def test_later_fields_at_their_default_do_not_count(form):
         "workers": 3, "cache_gib": 0.5,
     }  # fmt: skip
     assert parse(form, seeds=3).digest == plain
+
+
+def test_recipes_of_the_same_data_agree_in_its_digest(folders):
+    path = folders / "recipes" / "r.yaml"
+    plain = load_recipe(path)
+    same = ["training.epochs=5", "network.preset=small", "name=x", "input.normalise=l2"]
+    assert load_recipe(path, overrides=same).data_digest == plain.data_digest != plain.digest
+    assert plain.seeded(7).data_digest == plain.data_digest
+    assert plain.seeded(7).training.seed == 7
+    assert plain.seeded(7).root == plain.root
+    other = load_recipe(path, overrides=["scenes.0.split.context=mask"])
+    assert other.data_digest != plain.data_digest
 
 
 # --- recipes that change others -------------------------------------------------------------------
@@ -481,7 +494,7 @@ def test_recipes_are_listed_with_a_line_each(tmp_path):
     whole = [path.stem for path, _, _ in listed if path.parent == tmp_path / "p"]
     assert whole == sorted([*REAL, "boreal_campaign", "boreal_demo", "broken", "taiga"])
     changed = {path.stem for path, _, _ in listed if path.parent != tmp_path / "p"}
-    assert changed == {path.stem for path in PIPELINES.glob("*/*.yaml")}
+    assert changed == {path.stem for path in PIPELINES.rglob("*.yaml") if path.parent != PIPELINES}
     for path, name, line in listed:
         assert line
         assert "\n" not in line

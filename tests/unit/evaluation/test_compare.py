@@ -47,6 +47,8 @@ def test_an_unknown_score_is_the_worst_and_another_headline_may_be_named():
         }
     )
     assert found.order == ("b", "a")
+    null = compare_models({"a": [{"x": {"r2": None}}], "b": [{"x": {"r2": -3.0}}]})
+    assert null.order == ("b", "a")
     named = compare_models(
         {"a": [{"x": {"r2": 0.1, "pearson": 0.9}}], "b": [{"x": {"r2": 0.2, "pearson": 0}}]},
         headline={"x": "pearson"},
