@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ROOT ?= build/trixie
 STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 PYTEST_WORKERS ?= 2
 
-.PHONY: setup demo test check fmt lint types imports bench docs gis golden image results clean
+.PHONY: setup demo test check fmt lint types imports bench docs gis gis-run gis-trixie golden image results clean
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
@@ -57,7 +58,9 @@ gis:  ## open the products in a real QGIS, where there is one
 	@if /usr/bin/python3 -c 'import qgis.core' 2>/dev/null; then $(MAKE) --no-print-directory gis-run; \
 	else echo "make gis: skipped, no QGIS here (apt-get install -y --no-install-recommends qgis python3-qgis)"; fi
 
-.PHONY: gis-run
+gis-trixie: $(STAMP)  ## as gis, with the QGIS of Debian 13 in a chroot at ROOT; as root
+	tests/gis/trixie.sh $(ROOT) $(BIN)/python
+
 gis-run: $(STAMP)
 	$(BIN)/python -m pytest -q -m gis tests/gis
 

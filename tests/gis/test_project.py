@@ -60,7 +60,7 @@ def maps(folder, name, transform):
 
 def look(project, picture):
     ran = subprocess.run(
-        [PYTHON, str(SCRIPT), str(project), str(picture)],
+        [*PYTHON, str(SCRIPT), str(project), str(picture)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
@@ -137,7 +137,7 @@ def test_the_virtual_rasters_of_a_zarr_store_look_as_the_maps_do(tmp_path):
     paths = [path for path in write_zarr(out, made) if path.suffix == ".vrt"]
     every = [str(made.file(layer)) for layer in made.layers] + [str(path) for path in paths]
     ran = subprocess.run(
-        [PYTHON, str(OPEN), str(tmp_path), *every], capture_output=True, text=True, check=False
+        [*PYTHON, str(OPEN), str(tmp_path), *every], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
     facts = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]

@@ -1,6 +1,9 @@
 """Every product in a real QGIS: valid, in place, with names, colours and units in the legend."""
 
 import json
+import os
+import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,7 +16,8 @@ from hsimap.geometry import Grid
 from hsimap.products import Layer, write_layer
 from hsimap.tasks import ClassLabel, Kind, Task
 
-PYTHON = "/usr/bin/python3"
+PYTHON = shlex.split(os.environ.get("HSIMAP_QGIS", "/usr/bin/python3"))
+"""The Python that QGIS belongs to, such as ``chroot DIR /usr/bin/python3``."""
 SCRIPT = Path(__file__).with_name("qgis_open.py")
 TREES = Task(
     name="species",
@@ -28,9 +32,9 @@ HEIGHT = Task(name="mean_height", kind=Kind.CONTINUOUS, unit="m", range=(0, 30))
 
 
 def has_qgis():
-    probe = [PYTHON, "-c", "import qgis.core"]
+    probe = [*PYTHON, "-c", "import qgis.core"]
     return (
-        Path(PYTHON).exists()
+        shutil.which(PYTHON[0]) is not None
         and not subprocess.run(probe, capture_output=True, check=False).returncode
     )
 
@@ -67,7 +71,7 @@ def opened(request, tmp_path_factory):
         )  # fmt: skip
         paths += write_layer(folder, layer, lambda w, a=array: a[(..., *w.slices)])[:1]
     ran = subprocess.run(
-        [PYTHON, str(SCRIPT), str(folder), *map(str, paths)],
+        [*PYTHON, str(SCRIPT), str(folder), *map(str, paths)],
         capture_output=True,
         text=True,
         check=False,
