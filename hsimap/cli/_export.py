@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from hsimap.cli._jobs import Device
 from hsimap.cli._options import Data
-from hsimap.cli._predict import Device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
