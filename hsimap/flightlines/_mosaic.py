@@ -101,8 +101,7 @@ def mosaic(
     zenith = _zenith(lines, settings)
     with ExitStack() as stack:
         angles = _angles(lines, settings, stack)
-        identity = _identity(lines, grid, settings, zenith)
-        identity["angles"] = angles is not None
+        identity = _identity(lines, grid, settings, zenith) | {"angles": angles is not None}
         make_folder(out)
         stack.enter_context(locked(out))
         already = is_finished(out, identity, overwrite=settings.overwrite)
