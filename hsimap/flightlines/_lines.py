@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 MAX_LINES: Final = 254
 """``source_line`` is a map of uint8 codes."""
-_OPEN: Final = 256
-"""Files that are open at once."""
+_OPEN: Final = 64
+"""Files that are open at once; each holds some MiB of decoded tiles and codecs."""
 _SUFFIX: Final = "_probability"
 _RERUN: Final = "map the line again with --probabilities all"
 
@@ -96,15 +96,22 @@ class MappedLine:
 
 
 class FilePool:
-    """Keeps the maps open that were read last."""
+    """Keeps the maps open that were read last.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    at_once : int
+        Maps that are used side by side, and so stay open in any case.
+    """
+
+    def __init__(self, at_once: int = 0) -> None:
+        self._most = max(_OPEN, at_once)
         self._open: OrderedDict[Path, RasterFile] = OrderedDict()
 
     def get(self, path: Path) -> RasterFile:
         """Return a map, opened if need be."""
         if path not in self._open:
-            if len(self._open) >= _OPEN:
+            if len(self._open) >= self._most:
                 self._open.popitem(last=False)[1].close()
             self._open[path] = RasterFile(path)
         self._open.move_to_end(path)

@@ -21,6 +21,7 @@ from hsimap.mapping.commit import Beside, finalise, read_finished
 from hsimap.mapping.journal import RunFolder, locked
 from hsimap.mapping.strips import StripBook
 from hsimap.products import RasterFile
+from hsimap.scenes import bound_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from hsimap.mapping.strips import Piece
 
     Progress = Callable[[int, int], None]
+_CACHE: Final = 128 << 20
+"""What the file library may keep of the lines' maps, in bytes: the tiles around a few blocks."""
 _ZENITH: Final = "{line}"
 
 
@@ -92,18 +95,18 @@ def mosaic(
         See :mod:`hsimap.errors`.
     """
     started = time.monotonic()
+    bound_cache(_CACHE)
     lines = read_lines(folders)
     grid = _grid(lines, settings)
     zenith = _zenith(lines, settings)
     with ExitStack() as stack:
         angles = _angles(lines, settings, stack)
-        identity = _identity(lines, grid, settings, zenith)
-        identity["angles"] = angles is not None
+        identity = _identity(lines, grid, settings, zenith) | {"angles": angles is not None}
         make_folder(out)
         stack.enter_context(locked(out))
         already = is_finished(out, identity, overwrite=settings.overwrite)
         if not already:
-            pool = FilePool()
+            pool = FilePool(2 * len(lines[0].variables) + 1)
             stack.callback(pool.close)
             run = RunFolder(out, identity, overwrite=settings.overwrite)
             stack.callback(run.close)
