@@ -54,7 +54,7 @@ def inspect_scene(path: Path, options: SceneOptions) -> dict[str, object]:
     bundle = None if options.model is None else Bundle.load(options.model)
     with open_scene(path, nodata=options.nodata, scale=options.scale) as scene:
         looked = survey(scene)
-        facts = {**_scene(scene), **_pixels(looked)}
+        facts = {**_scene(scene), **_pixels(looked, known=scene.scale is not None)}
         if bundle is not None:
             facts |= _beside(scene, bundle)
         if options.quicklook is not None:
@@ -100,14 +100,14 @@ def _scene(scene: Scene) -> dict[str, object]:
     }
 
 
-def _pixels(looked: Survey) -> dict[str, object]:
-    """Return what the sampled pixels are like."""
+def _pixels(looked: Survey, *, known: bool) -> dict[str, object]:
+    """Return what the sampled pixels are like; ``known`` = the scale is."""
+    odd = "reflectance below 0 or above 1.5, or saturated" if known else "saturated; scale unknown"
     return {
         "pixels_looked_at": looked.pixels,
         "missing": f"{looked.missing:.1%} in all good bands, {looked.partly_missing:.1%} in some",
         "all_zero": f"{looked.all_zero:.1%}",
-        "out_of_range": f"{looked.out_of_range:.1%} of the valid (reflectance below 0 or above 1.5,"
-        " or saturated, in a good band)",
+        "out_of_range": f"{looked.out_of_range:.1%} of the valid, in a good band ({odd})",
         "bands_without_data": sum(value is None for value in looked.mean),
     }
 

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import Box, Constant, output, plans, source
+from toys import Constant, output, plans, source
 
 from hsimap.geometry import Window
 from hsimap.mapping.engine import Engine
@@ -54,11 +54,19 @@ def maps_of(plan, engine, stride):
     return values, flags
 
 
-class Coarse:
-    """A forward at half the resolution that depends on what lies round a pixel."""
+class Tilted:
+    """A forward that depends on its whole tile, so that neighbours differ where they fade."""
 
     def forward(self, image, valid):
-        return {"s2": Box(2).forward(image, valid)["s1"][:, :, ::2, ::2]}
+        shown = image[:, :1] * valid
+        return {"s1": (shown * np.float32(0.3) + np.float32(shown.mean())).astype(np.float32)}
+
+
+class Coarse:
+    """The same at half the resolution."""
+
+    def forward(self, image, valid):
+        return {"s2": np.ascontiguousarray(Tilted().forward(image, valid)["s1"][:, :, ::2, ::2])}
 
 
 @given(plan=plans(), seed=st.integers(0, 9), share=st.sampled_from([0.2, 0.9]), data=st.data())
@@ -66,8 +74,8 @@ def test_a_part_has_the_bits_of_the_whole_map(plan, seed, share, data):
     pixels = source(plan, seed=seed, share=share)
     window = data.draw(windows(plan, 1))
     part = plan.part(window)
-    found = Engine(part, pixels, runtime=Box(2), outputs=[output()])
-    whole = Engine(plan, pixels, runtime=Box(2), outputs=[output()])
+    found = Engine(part, pixels, runtime=Tilted(), outputs=[output()])
+    whole = Engine(plan, pixels, runtime=Tilted(), outputs=[output()])
     values, flags = maps_of(part, found, 1)
     expected, truth = maps_of(plan, whole, 1)
     np.testing.assert_array_equal(flags, truth[window.slices])
@@ -100,9 +108,9 @@ def test_inside_an_area_is_the_whole_map_and_outside_nothing(plan, seed, at_once
         height=int(rows[-1] - rows[0] + 1), width=int(cols[-1] - cols[0] + 1),
     )  # fmt: skip
     part, area = plan.part(window), Mask(wanted)
-    found = Engine(part, pixels, runtime=Box(2), outputs=[output()], area=area, at_once=at_once)
+    found = Engine(part, pixels, runtime=Tilted(), outputs=[output()], area=area, at_once=at_once)
     values, flags = maps_of(part, found, 1)
-    whole = Engine(plan, pixels, runtime=Box(2), outputs=[output()])
+    whole = Engine(plan, pixels, runtime=Tilted(), outputs=[output()])
     expected, truth = maps_of(plan, whole, 1)
     inside = wanted[window.slices]
     np.testing.assert_array_equal(flags[inside], truth[window.slices][inside])
