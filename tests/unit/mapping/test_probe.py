@@ -34,8 +34,8 @@ class Sleeper:
 
 @pytest.fixture(autouse=True)
 def _two_routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "choices", lambda bundle, runtime, precision: [FULL, INT])
-    monkeypatch.setattr(probe, "waiver_note", lambda bundle, route: None)
+    monkeypatch.setattr(probe, "choices", lambda bundle, runtime, precision, device: [FULL, INT])
+    monkeypatch.setattr(probe, "waiver_note", lambda bundle, route, device: None)
     monkeypatch.setattr(
         prepare, "open_runtime", lambda bundle, precision, **rest: Sleeper(SECONDS[precision])
     )
@@ -78,7 +78,7 @@ def test_a_route_that_is_open_no_more_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_a_waiver_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "waiver_note", lambda bundle, route: f"{route} waived")
+    monkeypatch.setattr(probe, "waiver_note", lambda bundle, route, device: f"{route} waived")
     assert resolve_route(None, MapSettings(), out=tmp_path, sample=sample)[1][-1] == (
         "onnx int8 waived"
     )

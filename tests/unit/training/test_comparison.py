@@ -39,6 +39,11 @@ class Trainer:
         return SimpleNamespace(manifest=manifest, digest="b")
 
 
+@pytest.fixture(autouse=True)
+def files_beside_the_recipe(monkeypatch):
+    monkeypatch.delenv("HSIMAP_DATA", raising=False)
+
+
 @pytest.fixture
 def trainer(monkeypatch):
     trainer = Trainer()
