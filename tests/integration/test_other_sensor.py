@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from hsimap.bundle import Bundle
 from hsimap.errors import MismatchError
@@ -18,6 +19,10 @@ SIDE = 128
 N_COARSE = 60
 FWHM_NM = 11.0
 BAD = (7, 23, 41)
+AGREEMENT = 0.9
+"""Least share of pixels whose class is the same from the bands of either sensor."""
+RMSE_INCREASE = 0.05
+"""Most that another sensor may add to the RMSE, in standard deviations of the truth."""
 SETTINGS = MapSettings(runtime="onnx", threads=1, probabilities="none")
 
 
@@ -115,3 +120,39 @@ def test_never_refuses_other_bands(tmp_path, model, scene):
     path = write_envi(tmp_path / "coarse.img", *as_coarse_sensor(*scene))
     with pytest.raises(MismatchError, match="--resample auto"):
         mapped(path, model, tmp_path / "maps", resample="never")
+
+
+def maps_of(folder, model):
+    found = {}
+    for task in model.manifest.tasks:
+        with rasterio.open(folder / f"{task.name}.tif") as file:
+            found[task.name] = file.read(1)
+    return found
+
+
+def truths():
+    """Return what the sample's pixels are, map name to ``(y, x)``."""
+    found = {}
+    for name in ("classes", "variables"):
+        with rasterio.open(ROOT / "sample_data" / f"{name}.tif") as file:
+            for band, task in enumerate(file.descriptions, 1):
+                found[task] = file.read(band)[:SIDE, :SIDE].astype(np.float64)
+    return found
+
+
+def test_the_maps_of_another_sensor_are_those_of_its_own(tmp_path, model, scene):
+    values, nm = scene
+    mapped(write_envi(tmp_path / "own.img", values, nm), model, tmp_path / "own")
+    coarse, centres = as_coarse_sensor(values, nm)
+    coarse[list(BAD)] = 9.0 * (values.max(axis=0) > 0)
+    mapped(write_envi(tmp_path / "other.img", coarse, centres, bad=BAD), model, tmp_path / "other")
+    own, other = maps_of(tmp_path / "own", model), maps_of(tmp_path / "other", model)
+    for task in model.manifest.tasks:
+        a, b, truth = own[task.name], other[task.name], truths()[task.name]
+        if task.classes:
+            known = (a != 255) & (b != 255)
+            assert (a == b)[known].mean() >= AGREEMENT, task.name
+            continue
+        known = np.isfinite(a) & np.isfinite(b) & np.isfinite(truth)
+        rmse = [np.sqrt(np.square(map_ - truth)[known].mean()) for map_ in (a, b)]
+        assert rmse[1] - rmse[0] <= RMSE_INCREASE * truth[known].std(), task.name
