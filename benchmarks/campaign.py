@@ -299,6 +299,7 @@ def run_case(name: str, case: Case, asked: argparse.Namespace) -> dict[str, Any]
 
 def measure(asked: argparse.Namespace, root: Path) -> dict[str, Any]:
     """Write the campaign, run every case, and return all figures."""
+    root.mkdir(parents=True, exist_ok=True)
     campaign = asked.campaign or root / "campaign"
     if not campaign.exists():
         size = ("--campaign", asked.lines, "--size", asked.size)
