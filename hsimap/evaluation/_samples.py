@@ -7,27 +7,22 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hsimap.evaluation._evaluate import evaluate_model
-from hsimap.geometry import Window, round_up
+from hsimap.geometry import Window
 from hsimap.labels import TRAIN, VALIDATION
-from hsimap.mapping.acceptance import ENOUGH
+from hsimap.mapping.acceptance import CALIBRATION, square_side, until_enough
 from hsimap.tasks import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from hsimap.bundle import Bundle
     from hsimap.evaluation._fold import Fold, FoldScene
+    from hsimap.mapping.acceptance import Compared
+    from hsimap.mapping.prepare import Batch
     from hsimap.runtimes import Runtime
     from hsimap.tasks import Task
 
-    Batch = tuple[NDArray[np.generic], NDArray[np.float32]]
-    Compared = tuple[NDArray[np.generic], NDArray[np.float32], NDArray[np.float32]]
 
-_SIDE: Final = 256
-_CALIBRATION: Final = 16
-"""Squares that the quantiser sees."""
 _RISING: Final = ("r2", "pearson")
 """Scores of values whose best is 1; the others have units, or fall."""
 _FALLING: Final = frozenset({"ece", "nll", "brier"})
@@ -49,31 +44,26 @@ class FoldSamples:
     """
 
     def __init__(self, bundle: Bundle, scenes: Sequence[FoldScene], *, name: str) -> None:
-        manifest = bundle.manifest
         self.name = name
         self._scenes = scenes
-        self._side = round_up(max(_SIDE, manifest.patch), manifest.alignment)
+        self._side = square_side(bundle.manifest)
 
     def calibration(self) -> Iterator[Batch]:
         """Yield ``(image, valid)`` of squares that hold training pixels, spread over the scenes."""
         cells = self._cells(TRAIN)
-        for view, window in cells[:: max(len(cells) // _CALIBRATION, 1)][:_CALIBRATION]:
+        for view, window in cells[:: max(len(cells) // CALIBRATION, 1)][:CALIBRATION]:
             image, valid = _read(view, window)
             if valid.any():
                 yield image, valid
 
     def held_out(self) -> Iterator[Compared]:
         """Yield ``(image, valid, compared)``: valid pixels of no other fold are compared."""
-        count = 0
+        return until_enough(self._validation())
+
+    def _validation(self) -> Iterator[Compared]:
         for view, window in self._cells(VALIDATION):
             image, valid = _read(view, window)
-            compared = valid * ~view.foreign(window)
-            if not compared.any():
-                continue
-            yield image, valid, compared
-            count += int(compared.sum())
-            if count >= ENOUGH:
-                return
+            yield image, valid, valid * ~view.foreign(window)
 
     def _cells(self, fold: int) -> list[tuple[Fold, Window]]:
         """Return the whole squares that hold pixels of a fold."""

@@ -25,11 +25,11 @@ from hsimap.runtimes import (
 from hsimap.tasks import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from hsimap.bundle import Bundle
+    from hsimap.bundle import Bundle, BundleManifest
     from hsimap.mapping.prepare import Batch
     from hsimap.runtimes import Runtime
     from hsimap.scenes import Scene
@@ -49,9 +49,10 @@ POINTS: Final = 0.5
 ENOUGH: Final = 1_000_000
 """Pixels that are compared, where there are so many."""
 _SIDE: Final = 256
-_CALIBRATION: Final = 16
-"""Blocks that the quantiser sees; every fourth one, at most this many."""
+CALIBRATION: Final = 16
+"""Squares that the quantiser sees, at most."""
 _EVERY: Final = 4
+"""One square of so many is for calibration."""
 
 
 class Samples(Protocol):
@@ -115,6 +116,23 @@ def export_routes(
     return bundle.rewrite(changes | {"acceptance": (*kept, *found)}), trial.speeds[0]
 
 
+def square_side(manifest: BundleManifest) -> int:
+    """Return the side of a square of samples in pixels: no less than a patch, and aligned."""
+    return round_up(max(_SIDE, manifest.patch), manifest.alignment)
+
+
+def until_enough(batches: Iterable[Compared]) -> Iterator[Compared]:
+    """Yield batches that have pixels to compare, until there are ``ENOUGH`` of those."""
+    count = 0
+    for image, valid, compared in batches:
+        if not compared.any():
+            continue
+        yield image, valid, compared
+        count += int(compared.sum())
+        if count >= ENOUGH:
+            return
+
+
 class SceneSamples:
     """Squares of a scene on a grid; every fourth is for calibration, the rest are held out.
 
@@ -130,12 +148,12 @@ class SceneSamples:
         manifest = bundle.manifest
         self.name = scene.name
         self._adapter = SceneAdapter(scene, manifest.input)
-        self._side = round_up(max(_SIDE, manifest.patch), manifest.alignment)
+        self._side = square_side(manifest)
         rows, cols = (-(-n // self._side) for n in (scene.grid.height, scene.grid.width))
         cells = [(row, col) for row in range(rows) for col in range(cols)]
         # Spread over the scene in a fixed order, as neighbours look alike.
         cells = [cells[i] for i in np.random.default_rng(0).permutation(len(cells))]
-        self._seen = cells[::_EVERY][:_CALIBRATION]
+        self._seen = cells[::_EVERY][:CALIBRATION]
         self._held = [cell for cell in cells if cell not in set(self._seen)]
 
     def _read(self, cells: Sequence[tuple[int, int]]) -> Iterator[Batch]:
@@ -152,12 +170,7 @@ class SceneSamples:
 
     def held_out(self) -> Iterator[Compared]:
         """Yield ``(image, valid, valid)`` of the others until there are enough valid pixels."""
-        count = 0
-        for image, valid in self._read(self._held):
-            yield image, valid, valid
-            count += int(valid.sum())
-            if count >= ENOUGH:
-                return
+        return until_enough((image, valid, valid) for image, valid in self._read(self._held))
 
 
 class Differences:

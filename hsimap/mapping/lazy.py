@@ -20,9 +20,8 @@ from hsimap.mapping.encoding import (
     products_of,
 )
 from hsimap.mapping.engine import Engine, RowResult, Strip
-from hsimap.mapping.prepare import in_area
+from hsimap.mapping.prepare import in_area, open_route, routes_of
 from hsimap.mapping.settings import MapSettings, plan_map
-from hsimap.runtimes import choices, open_runtime
 from hsimap.scenes import Scene, open_scene, scene_from_array
 
 if TYPE_CHECKING:
@@ -77,19 +76,7 @@ def predict(
     found = in_area(whole, scene.grid, bundle, settings)
     plan = found.tiles
     # Nothing is timed here: what comes first is float32 unless another precision is asked for.
-    route = choices(
-        bundle,
-        runtime=settings.runtime,
-        precision=settings.precision,
-        device=settings.device,
-    )[0]
-    runtime = open_runtime(
-        bundle,
-        runtime=route.runtime,
-        precision=route.precision,
-        device=settings.device,
-        threads=settings.threads,
-    )
+    runtime = open_route(bundle, settings, routes_of(bundle, settings)[0])
     outputs, grid = bundle.manifest.outputs, found.grid(scene.grid)
     engine = Engine(plan, adapter, runtime=runtime, outputs=outputs, area=found.area)
     strips = _delayed_strips(engine, plan)

@@ -11,24 +11,24 @@ import threading
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from hsimap.bundle import MANIFEST, Bundle
 from hsimap.errors import MismatchError
-from hsimap.mapping.adapter import RecyclingSource, SceneAdapter
-from hsimap.mapping.checks import check_room, check_unchanged, is_finished
+from hsimap.mapping.adapter import RecyclingSource
+from hsimap.mapping.checks import check_unchanged, is_finished
 from hsimap.mapping.commit import finalise, read_finished
 from hsimap.mapping.engine import Engine
-from hsimap.mapping.identity import identity_of, maps_of, record_of
+from hsimap.mapping.identity import maps_of, record_of
 from hsimap.mapping.journal import RunFolder, StripFile, differing_fields
-from hsimap.mapping.prepare import look_at, middle_tile, open_route, pixels_of, plan_scene
-from hsimap.mapping.probe import resolve_route
+from hsimap.mapping.opening import OpenRun, begin_run, open_book, open_run
+from hsimap.mapping.prepare import open_route, pixels_of
 from hsimap.mapping.settings import MapPlan, MapSettings
-from hsimap.mapping.strips import StripBook, make_durable, pour, strip_path
+from hsimap.mapping.strips import make_durable, pour, strip_path
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.products import RUN_FOLDER
-from hsimap.scenes import Scene, open_scene
+from hsimap.scenes import open_scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,18 +77,6 @@ class PreparedLine:
     already_complete: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    scene: Scene
-    bundle: Bundle
-    adapter: SceneAdapter
-    plan: MapPlan
-    runtime: Runtime
-    route: Route
-    notes: tuple[str, ...]
-    identity: dict[str, object]
-
-
 def prepare_line(job: LineJob) -> PreparedLine:
     """Resolve route and identity, open the run folder, and see what is there already.
 
@@ -101,24 +89,16 @@ def prepare_line(job: LineJob) -> PreparedLine:
         opened = _open(stack, job)
         route = opened.route
         settings = replace(job.settings, runtime=route.runtime, precision=route.precision)
-        out, plan = job.out, opened.plan
         wanted, facts, notes = list[int](), dict[str, object](), opened.notes
-        already = is_finished(out, opened.identity, overwrite=settings.overwrite)
+        already = is_finished(job.out, opened.identity, overwrite=settings.overwrite)
         if not already:
-            check_room(out, plan)
-            looks = look_at(opened.adapter, opened.bundle.manifest.input, force=settings.force)
-            facts, notes = looks.facts, (*notes, *looks.notes)
-            run = RunFolder(out, opened.identity, overwrite=settings.overwrite)
-            stack.callback(run.close)
-            book = StripBook(
-                plan.tiles, maps_of(opened.scene, opened.bundle, plan, settings=settings), run
-            )
-            stack.callback(book.close)
-            wanted = book.wanted
+            begun = begin_run(stack, opened, out=job.out)
+            facts, notes = begun.looks.facts, (*notes, *begun.looks.notes)
+            wanted = begun.book.wanted
         return PreparedLine(
             job=replace(job, settings=settings),
             identity=opened.identity,
-            plan=plan,
+            plan=opened.plan,
             notes=notes,
             facts=facts,
             wanted=tuple(wanted),
@@ -176,9 +156,7 @@ def commit_line(line: PreparedLine, seconds: float) -> tuple[int, ...]:
         opened = _open_same(stack, line)
         run = RunFolder(job.out, line.identity, overwrite=False)
         stack.callback(run.close)
-        maps = maps_of(opened.scene, opened.bundle, opened.plan, settings=job.settings)
-        book = StripBook(opened.plan.tiles, maps, run)
-        stack.callback(book.close)
+        book = open_book(stack, opened, run)
         if book.wanted:
             return tuple(book.wanted)
         check_unchanged(opened.scene, line.identity)
@@ -189,28 +167,17 @@ def commit_line(line: PreparedLine, seconds: float) -> tuple[int, ...]:
     return ()
 
 
-def _open(stack: ExitStack, job: LineJob) -> _Opened:
+def _open(stack: ExitStack, job: LineJob) -> OpenRun:
     """Open scene, model and network."""
     settings = job.settings
     scene = stack.enter_context(open_scene(job.scene, nodata=job.nodata, scale=job.scale))
     bundle = Bundle.load(job.model)
-    adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
-    plan = plan_scene(scene, adapter, bundle, settings)
-    sample = partial(middle_tile, adapter, plan)
-    route, told = resolve_route(bundle, settings, out=job.out, sample=sample)
     stamp = (job.model / MANIFEST).stat().st_mtime_ns
-    runtime = _network(job.model, stamp, bundle.digest, settings.device, settings.threads, route)
-    identity = identity_of(adapter, bundle, plan, runtime=runtime, settings=settings)
-    return _Opened(
-        scene=scene,
-        bundle=bundle,
-        adapter=adapter,
-        plan=plan,
-        runtime=runtime,
-        route=route,
-        notes=(*adapter.notes, *plan.notes, *told),
-        identity=identity,
-    )
+
+    def network(route: Route) -> Runtime:
+        return _network(job.model, stamp, bundle.digest, settings.device, settings.threads, route)
+
+    return open_run(scene, bundle, settings, out=job.out, network=network)
 
 
 @lru_cache(maxsize=1)
@@ -223,7 +190,7 @@ def _network(
     return open_route(Bundle.load(model), settings, route)
 
 
-def _open_same(stack: ExitStack, line: PreparedLine) -> _Opened:
+def _open_same(stack: ExitStack, line: PreparedLine) -> OpenRun:
     opened = _open(stack, line.job)
     mine: dict[str, Any] = opened.identity
     other: dict[str, Any] = line.identity

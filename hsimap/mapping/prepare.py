@@ -94,6 +94,16 @@ def look_at(adapter: SceneAdapter, wanted: InputSpec, *, force: bool) -> Looks:
     return Looks(facts=facts, notes=notes)
 
 
+def routes_of(bundle: Bundle, settings: MapSettings) -> list[Route]:
+    """Return the routes that a run may take, as :func:`hsimap.runtimes.choices`."""
+    return choices(
+        bundle,
+        runtime=settings.runtime,
+        precision=settings.precision,
+        device=settings.device,
+    )
+
+
 def open_route(bundle: Bundle, settings: MapSettings, route: Route) -> Runtime:
     """Open the network on the route that a run takes."""
     return open_runtime(
@@ -136,12 +146,7 @@ def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[M
     adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
     plan = plan_scene(scene, adapter, bundle, settings)
     tiles = plan.tiles
-    route = choices(
-        bundle,
-        runtime=settings.runtime,
-        precision=settings.precision,
-        device=settings.device,
-    )[0]
+    route = routes_of(bundle, settings)[0]
     with closing(open_route(bundle, settings, route)) as runtime:
         seconds = 0.0
         for _ in range(2):

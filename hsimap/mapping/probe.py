@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from hsimap.errors import VerificationError
 from hsimap.mapping.commit import read_finished
-from hsimap.mapping.prepare import open_route
+from hsimap.mapping.prepare import open_route, routes_of
 from hsimap.products import RUN_FOLDER
-from hsimap.runtimes import Route, choices, waiver_note
+from hsimap.runtimes import Route, waiver_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,12 +43,7 @@ def resolve_route(
     MismatchError
         If a precision is asked for that the bundle was not accepted in.
     """
-    routes = choices(
-        bundle,
-        runtime=settings.runtime,
-        precision=settings.precision,
-        device=settings.device,
-    )
+    routes = routes_of(bundle, settings)
     route, told = stored_route(out), []
     if route not in routes:
         route = routes[0]

@@ -5,20 +5,18 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from hsimap.crashpoints import crash_point, planned_crash
-from hsimap.mapping.adapter import RecyclingSource, SceneAdapter
-from hsimap.mapping.checks import check_room, check_unchanged, is_finished, make_folder
+from hsimap.mapping.adapter import RecyclingSource
+from hsimap.mapping.checks import check_unchanged, is_finished, make_folder
 from hsimap.mapping.commit import finalise, read_finished
 from hsimap.mapping.engine import Engine, rows_needed
 from hsimap.mapping.events import Listener, ignore
-from hsimap.mapping.identity import identity_of, maps_of, record_of
-from hsimap.mapping.journal import RunFolder, locked
-from hsimap.mapping.prepare import look_at, middle_tile, open_route, pixels_of, plan_scene
-from hsimap.mapping.probe import resolve_route
-from hsimap.mapping.strips import StripBook
+from hsimap.mapping.identity import record_of
+from hsimap.mapping.journal import locked
+from hsimap.mapping.opening import begin_run, open_run
+from hsimap.mapping.prepare import open_route, pixels_of
 from hsimap.mapping.tiling import READ_AHEAD
 
 if TYPE_CHECKING:
@@ -26,9 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsimap.bundle import Bundle
-    from hsimap.mapping.adapter import Pixels
+    from hsimap.mapping.opening import OpenRun
     from hsimap.mapping.settings import MapPlan, MapSettings
-    from hsimap.runtimes import Runtime
+    from hsimap.mapping.strips import StripBook
+    from hsimap.runtimes import Route, Runtime
     from hsimap.scenes import Scene
 
     Progress = Callable[[int, int], None]
@@ -106,31 +105,32 @@ def map_scene(
     """
     started = time.monotonic()
     planned_crash()
-    adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
-    plan = plan_scene(scene, adapter, bundle, settings)
-    sample = partial(middle_tile, adapter, plan)
-    route, told = resolve_route(bundle, settings, out=out, sample=sample)
-    wanted, notes = list[int](), (*adapter.notes, *plan.notes, *told)
+    wanted = list[int]()
     with ExitStack() as stack:
-        runtime = stack.enter_context(closing(open_route(bundle, settings, route)))
-        identity = identity_of(adapter, bundle, plan, runtime=runtime, settings=settings)
+
+        def network(route: Route) -> Runtime:
+            return stack.enter_context(closing(open_route(bundle, settings, route)))
+
+        opened = open_run(scene, bundle, settings, out=out, network=network)
+        plan, notes, identity = opened.plan, opened.notes, opened.identity
         make_folder(out)
         stack.enter_context(locked(out))
         _tell_start(listen, out, plan, identity=identity, notes=notes)
         already = is_finished(out, identity, overwrite=settings.overwrite)
         if not already:
-            check_room(out, plan)
-            looks = look_at(adapter, bundle.manifest.input, force=settings.force)
-            notes += looks.notes
-            run = RunFolder(out, identity, overwrite=settings.overwrite)
-            stack.callback(run.close)
-            maps = maps_of(scene, bundle, plan, settings=settings)
-            book = stack.enter_context(closing(StripBook(plan.tiles, maps, run, listen=listen)))
-            wanted = book.wanted
-            _Job(plan, book, bundle).compute(pixels_of(adapter, plan), runtime, progress)
+            begun = begin_run(stack, opened, out=out, listen=listen)
+            notes += begun.looks.notes
+            wanted = begun.book.wanted
+            _Job(opened, begun.book).compute(progress)
             check_unchanged(scene, identity)
-            record = record_of(scene, bundle, plan, identity=identity, notes=notes) | looks.facts
-            finalise(out, run, book.stores, record=record, started=started)
+            record = record_of(scene, bundle, plan, identity=identity, notes=notes)
+            finalise(
+                out,
+                begun.folder,
+                begun.book.stores,
+                record=record | begun.looks.facts,
+                started=started,
+            )
     report = MapReport(
         folder=out,
         files=tuple(sorted(read_finished(out)["files"])),
@@ -161,10 +161,9 @@ def _tell_start(
 class _Job:
     """The strips that are still to be computed, and where they go."""
 
-    def __init__(self, plan: MapPlan, book: StripBook, bundle: Bundle) -> None:
-        self._tiles, self._at_once, self._book = plan.tiles, plan.at_once, book
-        self._area = plan.area
-        self._outputs = bundle.manifest.outputs
+    def __init__(self, opened: OpenRun, book: StripBook) -> None:
+        self._opened, self._book = opened, book
+        self._tiles = opened.plan.tiles
 
     def _tile_counter(self, progress: Progress) -> Callable[[], None]:
         """Return what the engine calls after each tile."""
@@ -178,16 +177,17 @@ class _Job:
 
         return step
 
-    def compute(self, source: Pixels, runtime: Runtime, progress: Progress) -> None:
+    def compute(self, progress: Progress) -> None:
         """Compute, encode, write and journal what is missing; writing overlaps computing."""
+        opened, plan = self._opened, self._opened.plan
         engine = Engine(
             self._tiles,
-            RecyclingSource(source, READ_AHEAD + 1),
-            runtime=runtime,
-            outputs=self._outputs,
+            RecyclingSource(pixels_of(opened.adapter, plan), READ_AHEAD + 1),
+            runtime=opened.runtime,
+            outputs=opened.bundle.manifest.outputs,
             on_tile=self._tile_counter(progress),
-            at_once=self._at_once,
-            area=self._area,
+            at_once=plan.at_once,
+            area=plan.area,
         )
         wanted = self._book.wanted
         self._book.start(len(rows_needed(self._tiles, wanted)))

@@ -34,7 +34,7 @@ class Sleeper:
 
 @pytest.fixture(autouse=True)
 def _two_routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "choices", lambda bundle, runtime, precision, device: [FULL, INT])
+    monkeypatch.setattr(probe, "routes_of", lambda bundle, settings: [FULL, INT])
     monkeypatch.setattr(probe, "waiver_note", lambda bundle, route, device: None)
     monkeypatch.setattr(
         prepare, "open_runtime", lambda bundle, precision, **rest: Sleeper(SECONDS[precision])

@@ -1,0 +1,136 @@
+"""How a run begins: what it stands on, its folder, and the strips that are missing."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hsimap.mapping.adapter import SceneAdapter
+from hsimap.mapping.checks import check_room
+from hsimap.mapping.events import Listener, ignore
+from hsimap.mapping.identity import identity_of, maps_of
+from hsimap.mapping.journal import RunFolder
+from hsimap.mapping.prepare import Looks, look_at, middle_tile, plan_scene
+from hsimap.mapping.probe import resolve_route
+from hsimap.mapping.strips import StripBook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from hsimap.bundle import Bundle
+    from hsimap.mapping.settings import MapPlan, MapSettings
+    from hsimap.runtimes import Route, Runtime
+    from hsimap.scenes import Scene
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRun:
+    """A scene, a model and a network that are open, and what follows from them."""
+
+    scene: Scene
+    bundle: Bundle
+    adapter: SceneAdapter
+    settings: MapSettings
+    plan: MapPlan
+    route: Route
+    runtime: Runtime
+    notes: tuple[str, ...]
+    """What was guessed or assumed so far, a sentence each."""
+    identity: dict[str, object]
+    """What makes two runs the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BegunRun:
+    """A run folder that is open, and the strips in it."""
+
+    folder: RunFolder
+    book: StripBook
+    looks: Looks
+
+
+def open_run(
+    scene: Scene,
+    bundle: Bundle,
+    settings: MapSettings,
+    *,
+    out: Path,
+    network: Callable[[Route], Runtime],
+) -> OpenRun:
+    """Plan a run, choose its route and open its network; nothing is written.
+
+    Parameters
+    ----------
+    scene, bundle, settings, out
+        As for :func:`hsimap.mapping.map_scene`.
+    network : callable
+        Opens the network on a route; closing it is the caller's.
+
+    Raises
+    ------
+    MismatchError
+        If the scene does not fit the model, or a precision is not accepted.
+    ResourceError
+        If the memory does not suffice.
+    """
+    adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
+    plan = plan_scene(scene, adapter, bundle, settings)
+    sample = partial(middle_tile, adapter, plan)
+    route, told = resolve_route(bundle, settings, out=out, sample=sample)
+    runtime = network(route)
+    return OpenRun(
+        scene=scene,
+        bundle=bundle,
+        adapter=adapter,
+        settings=settings,
+        plan=plan,
+        route=route,
+        runtime=runtime,
+        notes=(*adapter.notes, *plan.notes, *told),
+        identity=identity_of(adapter, bundle, plan, runtime=runtime, settings=settings),
+    )
+
+
+def begin_run(
+    stack: ExitStack, opened: OpenRun, *, out: Path, listen: Listener = ignore
+) -> BegunRun:
+    """Check disk and spectra, open the run folder and see which strips are missing.
+
+    Parameters
+    ----------
+    stack : ExitStack
+        Closes what is opened here.
+    opened : OpenRun
+        Of this very output folder, whose lock the caller holds.
+    out : Path
+        The output folder.
+    listen : Listener
+        Told of each strip.
+
+    Raises
+    ------
+    StorageError
+        If the disk has too little room.
+    MismatchError
+        If maps of the scene would be worthless.
+    OutputExistsError
+        If a different run was begun there.
+    """
+    settings = opened.settings
+    check_room(out, opened.plan)
+    looks = look_at(opened.adapter, opened.bundle.manifest.input, force=settings.force)
+    run = RunFolder(out, opened.identity, overwrite=settings.overwrite)
+    stack.callback(run.close)
+    return BegunRun(folder=run, book=open_book(stack, opened, run, listen=listen), looks=looks)
+
+
+def open_book(
+    stack: ExitStack, opened: OpenRun, run: RunFolder, *, listen: Listener = ignore
+) -> StripBook:
+    """Open the strips of a run folder."""
+    maps = maps_of(opened.scene, opened.bundle, opened.plan, settings=opened.settings)
+    return stack.enter_context(closing(StripBook(opened.plan.tiles, maps, run, listen=listen)))
