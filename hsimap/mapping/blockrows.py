@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsimap.geometry import Window, round_up
-from hsimap.scenes import Quality
+from hsimap.scenes import Quality, clear_outside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,8 +54,7 @@ class BlockRows:
         height, width = self._adapter.shape
         inside = window.clip(height=height, width=width)
         flags = np.full((window.height, window.width), Quality.NO_DATA, np.uint8)
-        if (inside.height, inside.width) != (window.height, window.width):
-            out[...] = 0
+        clear_outside(out, inside.shift(rows=-window.row, cols=-window.col).slices)
         if inside.is_empty:
             return out, flags
         parts = self._rows(inside)

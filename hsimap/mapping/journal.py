@@ -143,6 +143,15 @@ class StripFile:
             out[band] = np.frombuffer(data, dtype=self._dtype).reshape(window.height, width)
         return out[:, :, window.col : window.col + window.width]
 
+    def give_back(self, row: int, height: int) -> None:
+        """Let the system forget durable rows that nobody reads again; new ones take their room.
+
+        Pages are given back whole, so that some of them stay.
+        """
+        for band in range(self._shape[0]):
+            start, stop = self._offset(band, row), self._offset(band, row + height)
+            os.posix_fadvise(self._handle, start, stop - start, os.POSIX_FADV_DONTNEED)
+
     def sync(self) -> None:
         """Wait until what was written is durable."""
         os.fdatasync(self._handle)
@@ -167,6 +176,12 @@ class LayerStore(StripFile):
         super().__init__(path, layer)
         self.cog = CogWriter(path.parent, layer, self.read)
         """Encodes the rows that are told to be final; nothing of it is needed for a resume."""
+
+    def advance(self, rows: int) -> None:
+        """Make tiles of the first ``rows`` rows, which are final and durable."""
+        before = self.cog.encoded_rows
+        self.cog.advance(rows)
+        self.give_back(before, self.cog.encoded_rows - before)
 
     def close(self) -> None:
         """Give the files back."""

@@ -170,7 +170,7 @@ class StripBook:
         self._missing.discard(strip)
         first = self._tiles.in_maps(self._tiles.strip(min(self._missing, default=strip))).row
         for product, store in self.stores:
-            store.cog.advance(first // product.stride)
+            store.advance(first // product.stride)
 
     def close(self) -> None:
         """Give the files back."""

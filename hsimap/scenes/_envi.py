@@ -7,7 +7,7 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from hsimap.scenes._envi_header import (
     scale_of,
 )
 from hsimap.scenes._map_info import grid_of
+from hsimap.scenes._page_cache import PassingPages
 from hsimap.scenes._scene import Scene
 from hsimap.scenes._storage import Storage
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from hsimap.geometry import Window
 
 _CHUNK: Final = 8 << 20
+_MOST_BUFFERS: Final = 1024
+"""Buffers that one call may fill, as POSIX systems allow."""
 _GAP: Final = 8 << 10
 """Bytes that the page cache gives in the time of one more system call (1 us, measured)."""
 
@@ -117,6 +120,7 @@ class RawReader:
     def __init__(self, path: Path, layout: Layout, *, temporary: bool = False) -> None:
         self._path, self._layout, self._temporary = path, layout, temporary
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._pages = PassingPages(path)
         self.shape = layout.shape
         self.dtype = layout.dtype.newbyteorder("=")
         self.storage = Storage(
@@ -135,6 +139,7 @@ class RawReader:
         """Return ``(band, y, x)`` values; a raw file has no mask of its own."""
         if out is None:
             out = np.empty((len(bands), window.height, window.width), self.dtype)
+        self._pass_on(self._pages.begin(window.row))
         raw = out.view(self._layout.dtype)
         match self._layout.interleave:
             case "bsq":
@@ -148,6 +153,18 @@ class RawReader:
         if not self._layout.dtype.isnative:
             out.byteswap(inplace=True)
         return out, None
+
+    def _pass_on(self, rows: range) -> None:
+        """Give the pages of rows back that have been read."""
+        if not rows:
+            return
+        bands, height, width = self.shape
+        line = width * self.dtype.itemsize
+        parts = range(bands) if self._layout.interleave == "bsq" else range(1)
+        step = line if self._layout.interleave == "bsq" else line * bands
+        for part in parts:
+            start = (part * height + rows.start) * step
+            self._pages.give_back(self._layout.offset + start, len(rows) * step)
 
     def _place(self, band: int, window: Window) -> int:
         """Return where a window's first sample of a band stands in a BSQ file, in samples."""
@@ -174,9 +191,21 @@ class RawReader:
             for i in range(n):
                 self._read_into(first + i * step, out[i])
             return
-        room = np.empty(n * step, self._layout.dtype)
-        self._read_into(first, room[: (n - 1) * step + width])
-        out[...] = room.reshape(n, step)[:, :width]
+        gap = [np.empty(step - width, self._layout.dtype)] if step > width else []
+        rows_at_once = _MOST_BUFFERS // (1 + len(gap))
+        for i in range(0, n, rows_at_once):
+            rows = [piece for row in out[i : i + rows_at_once] for piece in (row, *gap)]
+            self._scatter(first + i * step, rows[: len(rows) - len(gap)])
+
+    def _scatter(self, first: int, targets: list[Any]) -> None:
+        """Read samples that lie side by side in the file into arrays, one after another."""
+        offset = self._layout.offset + first * self.dtype.itemsize
+        got = os.preadv(self._handle, targets, offset)
+        for target in targets:
+            if got < target.nbytes:  # the call was cut short
+                self._read_into(first, target)
+            got = max(got - target.nbytes, 0)
+            first += target.size
 
     def _read_bil_line(
         self, row: int, col: int, bands: Sequence[int], out: NDArray[np.generic]
@@ -204,6 +233,7 @@ class RawReader:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+            self._pages.close()
             if self._temporary:
                 self._path.unlink(missing_ok=True)
 

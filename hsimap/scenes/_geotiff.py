@@ -15,6 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window
 from hsimap.scenes._gdal_tags import bands_in_tags, common, scale_in_tags
+from hsimap.scenes._page_cache import PassingPages
 from hsimap.scenes._scene import Scene
 from hsimap.scenes._storage import Storage
 
@@ -101,6 +102,7 @@ class GdalReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._pages = PassingPages(path)
         self._local = threading.local()
         self._handles: list[Any] = []
         self._lock = threading.Lock()
@@ -141,6 +143,8 @@ class GdalReader:
         self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
         """Return ``(band, y, x)`` values and the file's mask, where it has one."""
+        if self._pages.begin(window.row):
+            self._pages.give_back()
         file = self._file()
         slices = ((window.row, window.row + window.height), (window.col, window.col + window.width))
         try:
@@ -152,6 +156,7 @@ class GdalReader:
 
     def close(self) -> None:
         """Close every thread's handle."""
+        self._pages.close()
         with self._lock:
             for file in self._handles:
                 file.close()

@@ -195,10 +195,9 @@ class Scene:
             out = np.empty((len(chosen), window.height, window.width), self.dtype)
         flags = np.full(out.shape[1:], Quality.NO_DATA, np.uint8)
         declared = nodata if self.nodata is None else self.nodata
-        if (inside.height, inside.width) != out.shape[1:]:
-            out[...] = 0
+        target = inside.shift(rows=-window.row, cols=-window.col).slices
+        clear_outside(out, target)
         if not inside.is_empty:
-            target = inside.shift(rows=-window.row, cols=-window.col).slices
             values, mask = self._reader.read(inside, chosen, out[(..., *target)])
             missing = stored_value(declared, values.dtype)
             flags[target] = flag_samples(values, mask, missing, limits)
@@ -314,6 +313,18 @@ class Scene:
     def close(self) -> None:
         """Give the files back."""
         self._reader.close()
+
+
+def clear_outside(values: NDArray[np.generic], inside: tuple[slice, slice]) -> None:
+    """Set ``(band, y, x)`` to 0 in place, but not in the rectangle ``inside``."""
+    rows, cols = inside
+    if rows.stop <= rows.start or cols.stop <= cols.start:
+        values[...] = 0
+        return
+    values[:, : rows.start] = 0
+    values[:, rows.stop :] = 0
+    values[:, rows, : cols.start] = 0
+    values[:, rows, cols.stop :] = 0
 
 
 def stored_value(value: float | None, dtype: np.dtype[np.generic]) -> np.generic | None:

@@ -1,6 +1,7 @@
 """Readers against independent ones: numpy's own layout, rasterio and Spectral Python."""
 
 import gzip
+import os
 import pickle
 
 import numpy as np
@@ -33,6 +34,24 @@ def write_envi(path, values, *, interleave="bsq", order="<", offset=0, extra="",
     return path
 
 
+def cut_short(most):
+    """Return a preadv that gives at most so many bytes a call, as a system may."""
+    preadv = os.preadv
+
+    def short(handle, buffers, place):
+        left = bytearray(most)
+        left = left[: preadv(handle, [left], place)]
+        n = len(left)
+        for buffer in buffers:
+            view = memoryview(buffer).cast("B")
+            part = left[: len(view)]
+            view[: len(part)] = part
+            left = left[len(part) :]
+        return n - len(left)
+
+    return short
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("scenes")
@@ -49,10 +68,12 @@ def folder(tmp_path_factory):
     side=st.integers(1, 9),
     packed=st.booleans(),
     gap=st.sampled_from([0, 8, 8192]),
+    most=st.sampled_from([2, 3, 1024]),
+    cut=st.sampled_from([1, 7, 1 << 20]),
     data=st.data(),
 )
 def test_every_legal_layout_gives_every_window(
-    folder, interleave, order, dtype, offset, shape, corner, side, packed, gap, data
+    folder, interleave, order, dtype, offset, shape, corner, side, packed, gap, most, cut, data
 ):
     rng = np.random.default_rng(abs(hash((shape, corner))) % 1000)
     values = rng.integers(0, 200, shape).astype(dtype)
@@ -64,6 +85,8 @@ def test_every_legal_layout_gives_every_window(
     room = np.full((len(bands), side, side), 77, dtype)
     with open_scene(path) as scene, pytest.MonkeyPatch.context() as patch:
         patch.setattr(_envi, "_GAP", gap)
+        patch.setattr(_envi, "_MOST_BUFFERS", most)
+        patch.setattr(os, "preadv", cut_short(cut))
         found, valid = scene.read(window, bands)
         again, _ = scene.read(window, bands, out=room)
         assert again is room
