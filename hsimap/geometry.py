@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import lcm
+from math import lcm, sqrt
 
 from affine import Affine
 
@@ -67,6 +67,16 @@ class Grid:
     def window(self) -> Window:
         """The window that holds the whole grid."""
         return Window(row=0, col=0, height=self.height, width=self.width)
+
+    @property
+    def pixel_area(self) -> float:
+        """Area of a pixel, in squared units of the CRS."""
+        return abs(float(self.transform.determinant))
+
+    @property
+    def pixel_size(self) -> float:
+        """Side of a square of a pixel's area, in units of the CRS."""
+        return sqrt(self.pixel_area)
 
     def crop(self, window: Window) -> Grid:
         """Return the grid of a window: ``A * translation(col, row)``, exact when rotated."""

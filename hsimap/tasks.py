@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 CLASS_NODATA: Final = 255
 """Code of an invalid pixel in a class map."""
+PROBABILITY_STEPS: Final = 65534
+"""A probability p is stored as round(p * 65534); 65535 is nodata."""
+PROBABILITY_NODATA: Final = 65535
+"""Stored number of an invalid pixel in a map of probabilities."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _RESERVED: Final = re.compile(r"qa|.*_(probability|std|low|high)")
 _FIELDS: Final = ("kind", "title", "classes", "colors", "unit", "range")

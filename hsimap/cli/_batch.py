@@ -13,8 +13,11 @@ import typer
 from hsimap.cli._events import event_log
 from hsimap.cli._jobs import (
     Device,
+    DryRun,
     Force,
     Intervals,
+    LogJson,
+    Model,
     Nodata,
     Precision,
     Probabilities,
@@ -61,13 +64,7 @@ def run(
     stac: Annotated[
         Path | None, typer.Option(help="STAC items whose assets are the lines.", metavar="FILE")
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            help="Model folder. Default: $HSIMAP_MODEL, else the one under ./models that fits.",
-            metavar="DIR",
-        ),
-    ] = None,
+    model: Model = None,
     scheduler: Annotated[
         str,
         typer.Option(help="local, slurm, or a dask scheduler's address.", metavar="WHERE"),
@@ -114,15 +111,8 @@ def run(
     nodata: Nodata = None,
     force: Force = False,
     overwrite: Overwrite = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check every line, print the plan; write nothing.")
-    ] = False,
-    log_json: Annotated[
-        Path | None,
-        typer.Option(
-            "--log-json", help="Append a JSON line an event to this file.", metavar="FILE"
-        ),
-    ] = None,
+    dry_run: DryRun = False,
+    log_json: LogJson = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

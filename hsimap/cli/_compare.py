@@ -69,11 +69,11 @@ def run(
     trials = [recipe.seeded(seed) for seed in range(seeds) for recipe in loaded]
     wanted = [Wanted(model=t.name, seed=t.training.seed, digest=t.digest) for t in trials]
     lines = read_results(results)
-    lacking = {run.digest for run in missing_runs(lines, wanted, fold=fold)}
+    digests = {run.digest for run in missing_runs(lines, wanted, fold=fold)}
+    lacking = [t for t, one in zip(trials, wanted, strict=True) if one.digest in digests]
     if lacking:
-        todo = [trial for trial, one in zip(trials, wanted, strict=True) if one.digest in lacking]
         bench = {"folder": out, "results": results, "fold": fold.value, "minutes": max_minutes}
-        _train(todo, bench, progress=sys.stderr.isatty() and not quiet)
+        _train(lacking, bench, progress=sys.stderr.isatty() and not quiet)
         lines = read_results(results)
     board = make_board(lines, wanted, fold=fold, data_digest=loaded[0].data_digest)
     texts = (board.as_text(), board.as_csv(), board.as_json())
@@ -98,10 +98,10 @@ def _load(paths: list[Path], *, overrides: list[str], data: Path | None) -> list
     return loaded
 
 
-def _train(todo: list[Recipe], bench: dict[str, Any], *, progress: bool) -> None:
+def _train(lacking: list[Recipe], bench: dict[str, Any], *, progress: bool) -> None:
     from hsimap.training import Bench, train_missing
 
     def say(line: dict[str, Any]) -> None:
         typer.echo(f"{line['recipe']} seed {line['seed']}: done", err=True)
 
-    train_missing(todo, Bench(**bench), progress=progress, finished=say)
+    train_missing(lacking, Bench(**bench), progress=progress, finished=say)

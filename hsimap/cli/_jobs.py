@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -57,6 +58,13 @@ class Probabilities(StrEnum):
     NONE = "none"
 
 
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        help="Model folder. Default: $HSIMAP_MODEL, else the one under ./models that fits.",
+        metavar="DIR",
+    ),
+]
 Intervals = Annotated[
     int | None,
     typer.Option(
@@ -92,6 +100,13 @@ Aoi = Annotated[
 Force = Annotated[
     bool,
     typer.Option("--force", help="Map a scene that does not look like the training scenes."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check the scenes and print the plan; write nothing.")
+]
+LogJson = Annotated[
+    Path | None,
+    typer.Option("--log-json", help="Append a JSON line an event to this file.", metavar="FILE"),
 ]
 
 
@@ -137,3 +152,37 @@ class Job:
         from hsimap.scenes import open_scene
 
         return open_scene(self.path, nodata=self.nodata, scale=self.scale)
+
+
+def print_mapped(
+    folder: str | Path,
+    maps: int,
+    *,
+    pixels: int,
+    seconds: float,
+    strips: tuple[int, int] | None,
+) -> None:
+    """Print the line of a scene that is mapped.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where its maps are.
+    maps : int
+        How many.
+    pixels : int
+        That this call mapped.
+    seconds : float
+        That it took.
+    strips : tuple of int
+        Those that were there before, and all; None = the maps were there before.
+    """
+    if strips is None:
+        typer.echo(f"{folder}: already complete, {maps} maps")
+    else:
+        speed = pixels / max(seconds, 1e-9) / 1e6
+        typer.echo(
+            f"{folder}: {maps} maps in {seconds:.1f} s, {speed:.3g} Mpx/s,"
+            f" {strips[0]} of {strips[1]} strips resumed"
+        )
+    sys.stdout.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,9 +13,12 @@ from hsimap.cli._jobs import (
     Aoi,
     Bbox,
     Device,
+    DryRun,
     Force,
     Intervals,
     Job,
+    LogJson,
+    Model,
     Nodata,
     Precision,
     Probabilities,
@@ -26,6 +28,7 @@ from hsimap.cli._jobs import (
     Scale,
     Show,
     area_of,
+    print_mapped,
 )
 from hsimap.cli._options import Json, Overwrite, Quiet
 from hsimap.cli._other_grid import OtherGrid, at_first
@@ -53,13 +56,7 @@ def run(
         list[Path], typer.Argument(help="GeoTIFF, COG or ENVI rasters.", metavar="SCENE")
     ],
     out: Annotated[Path, typer.Option(help="Where each scene gets a folder.", metavar="DIR")],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            help="Model folder. Default: $HSIMAP_MODEL, else the one under ./models that fits.",
-            metavar="DIR",
-        ),
-    ] = None,
+    model: Model = None,
     runtime: Annotated[
         Runtime, typer.Option(help="What runs the network; auto: ONNX where the model has it.")
     ] = Runtime.AUTO,
@@ -106,15 +103,8 @@ def run(
     nodata: Nodata = None,
     force: Force = False,
     overwrite: Overwrite = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan, memory and time; write nothing.")
-    ] = False,
-    log_json: Annotated[
-        Path | None,
-        typer.Option(
-            "--log-json", help="Append a JSON line an event to this file.", metavar="FILE"
-        ),
-    ] = None,
+    dry_run: DryRun = False,
+    log_json: LogJson = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -221,13 +211,12 @@ def _print_report(report: MapReport, *, as_json: bool) -> None:
         return
     for note in report.notes:
         typer.echo(f"note: {note}", err=True)
-    maps = sum(name.endswith(".tif") for name in report.files)
-    if report.already_complete:
-        typer.echo(f"{report.folder}: already complete, {maps} maps")
-    else:
-        speed = report.pixels / report.seconds / 1e6
-        typer.echo(
-            f"{report.folder}: {maps} maps in {report.seconds:.1f} s, {speed:.3g} Mpx/s,"
-            f" {report.strips_resumed} of {report.plan.tiles.n_rows} strips resumed"
-        )
-    sys.stdout.flush()
+    print_mapped(
+        report.folder,
+        sum(name.endswith(".tif") for name in report.files),
+        pixels=report.pixels,
+        seconds=report.seconds,
+        strips=None
+        if report.already_complete
+        else (report.strips_resumed, report.plan.tiles.n_rows),
+    )

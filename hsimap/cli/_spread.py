@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hsimap.cli._jobs import print_mapped
 from hsimap.cli._lines_progress import lines_progress
 from hsimap.errors import BatchError, HsimapError
 
@@ -61,13 +62,15 @@ def map_spread(
 def _print(result: LineResult, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result.facts()))
-    elif result.already_complete:
-        typer.echo(f"{result.folder}: already complete, {len(result.maps)} maps")
     elif not result.error:
-        speed = result.pixels / max(result.seconds, 1e-9) / 1e6
-        there = result.strips - result.strips_computed
-        done = f"{len(result.maps)} maps in {result.seconds:.1f} s, {speed:.3g} Mpx/s"
-        typer.echo(f"{result.folder}: {done}, {there} of {result.strips} strips resumed")
+        strips = (result.strips - result.strips_computed, result.strips)
+        print_mapped(
+            result.folder,
+            len(result.maps),
+            pixels=result.pixels,
+            seconds=result.seconds,
+            strips=None if result.already_complete else strips,
+        )
 
 
 def _raise_failed(failed: Sequence[LineResult], total: int) -> None:

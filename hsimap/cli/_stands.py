@@ -53,7 +53,7 @@ def _write(maps: MapFolder, polygons: Path, *, out: Path, layer: str | None, buf
     from hsimap.labels import read_features, read_table
     from hsimap.products import write_project, write_stands
 
-    grid = min((made.grid for made in maps.layers), key=lambda g: abs(g.transform.determinant))
+    grid = min((made.grid for made in maps.layers), key=lambda g: g.pixel_area)
     features = read_features(
         polygons, grid=grid, field=None, layer=layer, buffer=buffer, overlaps=True
     )

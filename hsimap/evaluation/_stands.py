@@ -75,7 +75,7 @@ def stand_statistics(
 def _columns(
     layers: Sequence[Layer], tallies: dict[str, _Moments | _Counts], maps: MapFolder
 ) -> dict[str, NDArray[Any]]:
-    areas = {layer.name: abs(layer.grid.transform.determinant) for layer in layers}
+    areas = {layer.name: layer.grid.pixel_area for layer in layers}
     finest = min(areas.values())
     counts = {name: tally.weight * (areas[name] / finest) for name, tally in tallies.items()}
     most = np.max([counts[name] for name, area in areas.items() if area == finest], axis=0)

@@ -10,7 +10,7 @@ import numpy as np
 from hsimap.flightlines._agreement import Seen, Sums, compare
 from hsimap.flightlines._grid import positions
 from hsimap.flightlines._sample import sample_all
-from hsimap.tasks import CLASS_NODATA
+from hsimap.tasks import CLASS_NODATA, PROBABILITY_NODATA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     Bits = dict[str, NDArray[np.generic]]
 SOURCE: Final = "source_line"
 COUNT: Final = "n_obs"
-_SHARE_NODATA: Final = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +91,7 @@ def blend(
         if not variable.is_classes:
             out[variable.name] = np.where(valid, mean, np.nan).astype(np.float32)
             continue
-        shares = np.where(valid, np.rint(mean), _SHARE_NODATA).astype(np.uint16)
+        shares = np.where(valid, np.rint(mean), PROBABILITY_NODATA).astype(np.uint16)
         out[variable.blended] = shares
         out[variable.name] = _codes(variable, mean, first, valid)[None]
     return out

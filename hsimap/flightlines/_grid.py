@@ -12,7 +12,6 @@ from affine import Affine
 from pyproj import CRS, Transformer
 
 from hsimap.errors import MismatchError
-from hsimap.flightlines._lines import pixel_size
 from hsimap.geometry import Grid, Window
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def shared_grid(grids: Sequence[Grid]) -> Grid:
     check_places(grids)
     found = Counter(grid.crs for grid in grids)
     crs = min(found, key=lambda text: (-found[text], str(text)))
-    side = min(pixel_size(grid) for grid in grids if grid.crs == crs)
+    side = min(grid.pixel_size for grid in grids if grid.crs == crs)
     side = float(f"{side:.9g}")
     points = np.concatenate([_outline(grid, crs) for grid in grids])
     (left, bottom), (right, top) = points.min(axis=0) / side, points.max(axis=0) / side

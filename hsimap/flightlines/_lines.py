@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from hsimap.errors import MismatchError, UsageError
 from hsimap.products import Layer, MapFolder, RasterFile, folder_names, open_maps
-from hsimap.tasks import Kind, Task
+from hsimap.tasks import CLASS_NODATA, PROBABILITY_NODATA, PROBABILITY_STEPS, Kind, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -161,7 +161,7 @@ def _read_line(name: str, folder: Path) -> MappedLine:
     manifest = maps.manifest
     if "mosaic" in manifest["identity"]:
         raise UsageError(f"{folder} is a mosaic; name folders that hsimap predict wrote")
-    finest = min((layer.grid for layer in maps.layers), key=pixel_size)
+    finest = min((layer.grid for layer in maps.layers), key=lambda grid: grid.pixel_size)
     scene = manifest["scene"]["path"]
     found = {file: entry for file, entry in manifest["files"].items() if file.endswith(".tif")}
     return MappedLine(
@@ -192,24 +192,18 @@ def _variables(maps: MapFolder, finest: Grid) -> Iterator[Variable]:
         yield Variable(
             task=layer.task,
             name=layer.name,
-            stride=round(pixel_size(layer.grid) / pixel_size(finest)),
+            stride=round(layer.grid.pixel_size / finest.pixel_size),
             bands=blended.bands,
             part=layer.part,
         )
 
 
-def pixel_size(grid: Grid) -> float:
-    """Return the side of a square of a pixel's area, in units of the CRS."""
-    t = grid.transform
-    return float(abs(t.a * t.e - t.b * t.d) ** 0.5)
-
-
 def layers_on(grid: Grid, variable: Variable, *, tags: dict[str, str]) -> list[Layer]:
     """Return the maps of a variable on the grid of a mosaic, that of the lines' agreement last."""
     on = grid.coarsen(variable.stride)
-    compared = value_layer(variable.comparison, on, tags=tags, group="Confidence")
+    compared = _value_layer(variable.comparison, on, tags=tags, group="Confidence")
     if not variable.is_classes:
-        layer = value_layer(variable.task, on, tags=tags, name=variable.name)
+        layer = _value_layer(variable.task, on, tags=tags, name=variable.name)
         return [replace(layer, part=variable.part), compared]
     codes = code_layer(variable.task, on, tags=tags, name=variable.name)
     shares = Layer(
@@ -219,8 +213,8 @@ def layers_on(grid: Grid, variable: Variable, *, tags: dict[str, str]) -> list[L
         task=variable.task,
         bands=variable.bands,
         dtype="uint16",
-        nodata=65535,
-        scale=1 / 65534,
+        nodata=PROBABILITY_NODATA,
+        scale=1 / PROBABILITY_STEPS,
         tags=tags,
     )
     return [codes, shares, compared]
@@ -238,20 +232,11 @@ def code_layer(
     task: Task, grid: Grid, *, tags: dict[str, str], name: str = "", group: Group | None = None
 ) -> Layer:
     """Return a map of uint8 codes."""
-    return Layer(
-        name=name or task.name,
-        kind="classes",
-        grid=grid,
-        task=task,
-        bands=(name or task.name,),
-        dtype="uint8",
-        nodata=255,
-        tags=tags,
-        group=group,
-    )
+    base = _value_layer(task, grid, tags=tags, name=name, group=group)
+    return replace(base, kind="classes", dtype="uint8", nodata=CLASS_NODATA)
 
 
-def value_layer(
+def _value_layer(
     task: Task, grid: Grid, *, tags: dict[str, str], name: str = "", group: Group | None = None
 ) -> Layer:
     """Return a map of float32 values."""

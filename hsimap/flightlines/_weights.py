@@ -12,7 +12,6 @@ from scipy.ndimage import distance_transform_edt
 
 from hsimap.errors import MismatchError, UsageError
 from hsimap.flightlines._grid import positions
-from hsimap.flightlines._lines import pixel_size
 from hsimap.flightlines._sample import sample
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def axis_of(valid: NDArray[np.bool_], line: Grid, *, step: int) -> Axis:
         line=line,
         middle=(float(centre[1]), float(centre[0])),
         across=(float(unit[1]), float(unit[0])),
-        size=pixel_size(line),
+        size=line.pixel_size,
     )
 
 
@@ -163,7 +162,7 @@ def edge_distance(valid: NDArray[np.bool_], line: Grid, *, step: int, keep: Path
     keep : Path
         File that the field is kept in, so that it takes no memory.
     """
-    size = pixel_size(line)
+    size = line.pixel_size
     field = distance_transform_edt(np.pad(valid, 1))[1:-1, 1:-1]
     np.save(keep, ((field - 0.5) * (size * step)).clip(min=0).astype(np.float32))
     return Coarse(line=line.coarsen(step), field=np.load(keep, mmap_mode="r"), least=_LEAST * size)

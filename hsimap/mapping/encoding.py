@@ -11,7 +11,14 @@ from hsimap.mapping.flags import with_confidence
 from hsimap.mapping.intervals import Bound, bounded_tasks
 from hsimap.products import Layer, flag_layer
 from hsimap.scenes import meanings, valid_of
-from hsimap.tasks import CLASS_NODATA, Kind, Output, decode_classes
+from hsimap.tasks import (
+    CLASS_NODATA,
+    PROBABILITY_NODATA,
+    PROBABILITY_STEPS,
+    Kind,
+    Output,
+    decode_classes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +28,6 @@ if TYPE_CHECKING:
     from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
     from hsimap.mapping.settings import MapSettings, Probabilities
-
-PROBABILITY_STEPS: Final = 65534
-"""A probability p is stored as round(p * 65534); 65535 is nodata."""
-PROBABILITY_NODATA: Final = 65535
 
 _FLAG_COLORS: Final = ("#4d4d4d", "#999999", "#d73027", "#91bfdb", "#fc8d59", "#fee090", "#c2a5cf")
 """Of each flag: what is missing is grey, what is doubtful in colour."""

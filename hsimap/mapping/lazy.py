@@ -12,17 +12,12 @@ import xarray as xr
 
 from hsimap.bundle import Bundle
 from hsimap.mapping.adapter import SceneAdapter
-from hsimap.mapping.encoding import (
-    PROBABILITY_NODATA,
-    PROBABILITY_STEPS,
-    Product,
-    encode_product,
-    products_of,
-)
+from hsimap.mapping.encoding import Product, encode_product, products_of
 from hsimap.mapping.engine import Engine, RowResult, Strip
 from hsimap.mapping.prepare import in_area, open_route, routes_of
 from hsimap.mapping.settings import MapSettings, plan_map
 from hsimap.scenes import Scene, open_scene, scene_from_array
+from hsimap.tasks import PROBABILITY_NODATA, PROBABILITY_STEPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

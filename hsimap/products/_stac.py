@@ -124,7 +124,7 @@ def _item(
 ) -> dict[str, Any]:
     main = folder.layers[0]
     properties: dict[str, object] = {"title": folder.name, **_times(folder, when)}
-    properties |= {"gsd": math.sqrt(abs(main.grid.transform.determinant)), **_projection(main)}
+    properties |= {"gsd": main.grid.pixel_size, **_projection(main)}
     properties |= processing(folder)
     item: dict[str, Any] = {
         "type": "Feature",
@@ -218,7 +218,7 @@ def _band(layer: Layer, index: int, statistics: Mapping[str, Any]) -> dict[str, 
         "name": layer.bands[index],
         "data_type": layer.dtype,
         "nodata": nodata,
-        "raster:spatial_resolution": math.sqrt(abs(layer.grid.transform.determinant)),
+        "raster:spatial_resolution": layer.grid.pixel_size,
         "raster:sampling": "area",
     }
     if layer.unit:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from finished import write_finished
 from test_project import look
 from test_qgis import HEIGHT, TREES, has_qgis
 
 from hsimap.flightlines import MosaicSettings, mosaic
 from hsimap.geometry import Grid
-from hsimap.products import Layer, describe_layers, open_maps, write_layer, write_manifest
+from hsimap.products import Layer, open_maps
 
 pytestmark = [
     pytest.mark.gis,
@@ -26,7 +27,6 @@ ANGLES = {"line_north": 10.0, "line_south": -25.0}
 
 def write_line(folder, angle):
     """Maps of a forest that depends on the ground alone, as a folder that is finished."""
-    folder.mkdir(parents=True)
     place = Affine.translation(3e5 + angle, 6.8e6) @ Affine.rotation(angle) @ Affine.scale(SIDE)
     place = place @ Affine.scale(1, -1)
     grid = Grid(height=400, width=200, transform=place, crs=rasterio.CRS.from_epsg(3067).to_wkt())
@@ -52,17 +52,7 @@ def write_line(folder, angle):
             dtype="float32", nodata=float("nan"), **plain,
         ), height),
     ]  # fmt: skip
-    files = []
-    for layer, array in arrays:
-        files += write_layer(folder, layer, lambda w, a=array: a[(..., *w.slices)])
-    content = {
-        "identity": {}, "scene": {"name": folder.name, "path": None}, "notes": [], "plan": {},
-        "model": {"name": "forest", "digest": "f" * 64}, "seconds": 0,
-        "finished": "2026-07-02T00:00:00Z",
-        **describe_layers([layer for layer, _ in arrays]),
-    }  # fmt: skip
-    write_manifest(folder, content, files=files)
-    return folder
+    return write_finished(folder, arrays, model={"name": "forest", "digest": "f" * 64})
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affine import Affine
+from finished import write_finished
 
 from hsimap.geometry import Grid
-from hsimap.products import Layer, describe_layers, write_layer, write_manifest
+from hsimap.products import Layer
 from hsimap.tasks import ClassLabel, Kind, Task
 
 UTM = "EPSG:32635"
@@ -66,10 +67,9 @@ def write_line(
 
     ``shares`` and ``height`` are functions of the ground's x and y.
     """
-    folder.mkdir(parents=True)
     shares = shares or (lambda x, y: np.stack([0.2 + 0 * x, 0.5 + 0 * x, 0.3 + 0 * x]))
     height = height or (lambda x, y: 10.0 + 0 * x)
-    files, layers, digests = [], [], {"name": "toy", "digest": model}
+    maps = []
     for name, stride in LAYERS.items():
         on = grid.coarsen(stride)
         x, y = ground(on)
@@ -101,17 +101,8 @@ def write_line(
         if name == "cover_probability" and not probabilities:
             continue
         stored = np.where(known, values, values.dtype.type(layer.nodata))
-        files += write_layer(
-            folder, layer, lambda window, stored=stored: stored[(..., *window.slices)]
-        )
-        layers.append(layer)
-    content = {
-        "identity": {}, "scene": {"name": folder.name, "path": str(scene) if scene else None},
-        "model": digests, "notes": [], **describe_layers(layers), "seconds": 0,
-        "finished": "2026-07-02T00:00:00Z",
-    }  # fmt: skip
-    write_manifest(folder, content, files=files)
-    return folder
+        maps.append((layer, stored))
+    return write_finished(folder, maps, model={"name": "toy", "digest": model}, scene=scene)
 
 
 @pytest.fixture(scope="session")

@@ -3,24 +3,11 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import Constant, output, plans, source
+from toys import Constant, Mask, output, plans, source
 
 from hsimap.geometry import Window
 from hsimap.mapping.engine import Engine
 from hsimap.mapping.flags import UNWANTED
-
-
-class Mask:
-    """An area that is any set of pixels; counts what it is asked."""
-
-    def __init__(self, wanted):
-        self.wanted = wanted
-
-    def touches(self, window):
-        return bool(self.wanted[window.slices].any())
-
-    def read(self, window):
-        return self.wanted[window.slices]
 
 
 @st.composite

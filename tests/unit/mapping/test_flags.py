@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from toys import Mask
 
 from hsimap.bundle import InputSpec
 from hsimap.mapping import SceneAdapter
@@ -29,19 +30,6 @@ class Shares:
 def shares(image):
     weights = np.abs(np.float32(1e-4) * image[:3]) + np.float32(0.01)
     return (weights / weights.sum(axis=0)).astype(np.float32)
-
-
-class Mask:
-    """An area that is any set of pixels."""
-
-    def __init__(self, wanted):
-        self.wanted = wanted
-
-    def touches(self, window):
-        return bool(self.wanted[window.slices].any())
-
-    def read(self, window):
-        return self.wanted[window.slices]
 
 
 @st.composite

@@ -33,6 +33,19 @@ class Pixels:
         return values.astype(np.float32)
 
 
+class Mask:
+    """An area that is any set of pixels."""
+
+    def __init__(self, wanted):
+        self.wanted = wanted
+
+    def touches(self, window):
+        return bool(self.wanted[window.slices].any())
+
+    def read(self, window):
+        return self.wanted[window.slices]
+
+
 class Adapter:
     """A scene adapter on an array."""
 

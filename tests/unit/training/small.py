@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
+from contextlib import contextmanager
 
+import numpy as np
+import pytest
+import torch
+
+from hsimap.networks import NetworkSettings, NetworkSpec, NormalisationSpec, build_network
+from hsimap.tasks import main_output, task_from_mapping
+from hsimap.training import _loader
 from hsimap.training._folds import LabelledScene, cut
 
 BANDS = 4
+TASKS = (
+    task_from_mapping("cover", {"kind": "categorical", "classes": {1: "a", 2: "b", 3: "c"}}),
+    task_from_mapping("depth", {"kind": "continuous", "unit": "m"}),
+)
 
 
 class ArraySource:
@@ -54,3 +65,39 @@ def small_scene(*, height=20, width=26, context="share", seed=0):
         folds=folds,
         context=context,
     )
+
+
+def small_network():
+    """Return a network of both tasks, always the same."""
+    torch.manual_seed(0)
+    spec = NetworkSpec(
+        settings=NetworkSettings(architecture="spectral_spatial", width=8),
+        n_bands=BANDS,
+        patch=8,
+        tasks=TASKS,
+        outputs=tuple(main_output(task) for task in TASKS),
+        normalisation=NormalisationSpec(mean=(1000.0,) * BANDS, std=(300.0,) * BANDS),
+        scaling={"depth": (3.0, 2.0)},
+    )
+    return build_network(spec).eval()
+
+
+class CrashError(Exception):
+    pass
+
+
+@contextmanager
+def crashing_at(number):
+    """Load so many batches and no more; what is run inside must end of that."""
+    load, done = _loader.load_batch, []
+
+    def crash(draws, views):
+        if len(done) == number:
+            raise CrashError
+        done.append(1)
+        return load(draws, views)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_loader, "load_batch", crash)
+        with pytest.raises(CrashError):
+            yield

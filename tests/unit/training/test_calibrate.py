@@ -11,31 +11,10 @@ from small import BANDS, small_scene
 
 from hsimap.evaluation import square_blocks, unit_ids
 from hsimap.labels import VALIDATION
-from hsimap.networks import NetworkSettings, NetworkSpec, NormalisationSpec, build_network
-from hsimap.tasks import main_output, task_from_mapping
 from hsimap.training import predict_fold, whole_targets
 from hsimap.training._calibrate import apply_temperature, calibrate
 
-TASKS = (
-    task_from_mapping("cover", {"kind": "categorical", "classes": {1: "a", 2: "b", 3: "c"}}),
-    task_from_mapping("depth", {"kind": "continuous", "unit": "m"}),
-)
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def network():
-    torch.manual_seed(0)
-    spec = NetworkSpec(
-        settings=NetworkSettings(architecture="spectral_spatial", width=8),
-        n_bands=BANDS,
-        patch=8,
-        tasks=TASKS,
-        outputs=tuple(main_output(task) for task in TASKS),
-        normalisation=NormalisationSpec(mean=(1000.0,) * BANDS, std=(300.0,) * BANDS),
-        scaling={"depth": (3.0, 2.0)},
-    )
-    return build_network(spec).eval()
 
 
 def scenes():

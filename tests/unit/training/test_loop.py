@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
-from small import BANDS, ArrayLabels, small_scene
+from small import BANDS, TASKS, ArrayLabels, crashing_at, small_scene
 
 from hsimap.networks import NetworkSettings, NetworkSpec, NormalisationSpec, build_network
 from hsimap.recipes import AugmentSettings, GradNormSettings, TrainingSettings
-from hsimap.tasks import main_output, task_from_mapping
-from hsimap.training import _loader
+from hsimap.tasks import main_output
 from hsimap.training._build import build_balance
 from hsimap.training._checkpoints import load_checkpoint
 from hsimap.training._loop import Checkpoints, Fit, Material
@@ -22,9 +21,6 @@ from hsimap.training._objective import LossRules, Objective
 from hsimap.training._sampling import PatchSampler, SamplingRules
 from hsimap.training._statistics import measure, median_frequency
 
-COVER = task_from_mapping("cover", {"kind": "categorical", "classes": {1: "a", 2: "b", 3: "c"}})
-DEPTH = task_from_mapping("depth", {"kind": "continuous", "unit": "m"})
-TASKS = (COVER, DEPTH)
 SETTINGS = TrainingSettings(
     patch=8,
     batch=4,
@@ -97,10 +93,6 @@ def same(first, second):
     return first == second
 
 
-class CrashError(Exception):
-    pass
-
-
 GRADNORM = {"balancing": "gradnorm", "gradnorm": GradNormSettings(update_every=2)}
 
 
@@ -112,22 +104,12 @@ GRADNORM = {"balancing": "gradnorm", "gradnorm": GradNormSettings(update_every=2
         (7, {"optimiser": "adam", "warmup": "epochs"}), (7, {"optimiser": "sgd"}),
     ],
 )  # fmt: skip
-def test_a_killed_run_resumes_to_the_same_weights(tmp_path, monkeypatch, crash_at, changes):
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path, crash_at, changes):
     whole = make_fit(tmp_path / "whole", **changes)
     whole.run(Log())
-    done = []
-
-    def crash(draws, views, load=_loader.load_batch):
-        if len(done) == crash_at:
-            raise CrashError
-        done.append(1)
-        return load(draws, views)
-
     killed = make_fit(tmp_path / "run", checkpoint_seconds=0, **changes)
-    monkeypatch.setattr(_loader, "load_batch", crash)
-    with pytest.raises(CrashError):
+    with crashing_at(crash_at):
         killed.run(Log())
-    monkeypatch.undo()
     torch.randn(99)  # the generator moves on between the two runs
     resumed = make_fit(tmp_path / "run", checkpoint_seconds=0, **changes)
     resumed.load(load_checkpoint(tmp_path / "run")[0])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from scenefile import recipe_for, write_labelled_scene
-from small import small_scene
+from small import crashing_at, small_scene
 
 from hsimap.networks import NetworkSpec, NormalisationSpec, build_network, read_settings
 from hsimap.tasks import main_output, task_from_mapping
-from hsimap.training import _loader, open_recipe, train
+from hsimap.training import open_recipe, train
 from hsimap.training._pretrain import (
     MaskedBands,
     free_positions,
@@ -131,10 +131,6 @@ def test_patches_lie_round_labelled_and_unlabelled_pixels_but_in_no_other_fold()
     assert 100_000 < len(thinned) < 400_000
 
 
-class CrashError(Exception):
-    pass
-
-
 @pytest.fixture
 def one_thread():
     before = torch.get_num_threads()
@@ -151,22 +147,12 @@ def start(recipe, run):
 
 
 @pytest.mark.parametrize("crash_at", [3, 6, 11])
-def test_a_killed_pretraining_ends_in_the_same_weights(tmp_path, monkeypatch, one_thread, crash_at):
+def test_a_killed_pretraining_ends_in_the_same_weights(tmp_path, one_thread, crash_at):
     write_labelled_scene(tmp_path)
     recipe = recipe_for(tmp_path, pretrain={"epochs": 2}, checkpoint_seconds=0.0)
     whole, random = start(recipe, tmp_path / "r1")
-    done = []
-
-    def crash(draws, views, load=_loader.load_batch):
-        if len(done) == crash_at:
-            raise CrashError
-        done.append(1)
-        return load(draws, views)
-
-    monkeypatch.setattr(_loader, "load_batch", crash)
-    with pytest.raises(CrashError):
+    with crashing_at(crash_at):
         start(recipe, tmp_path / "r2")
-    monkeypatch.undo()
     torch.randn(7)
     resumed, later = start(recipe, tmp_path / "r2")
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())

@@ -5,34 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small import BANDS, small_scene
+from small import TASKS, small_scene
 
 from hsimap.evaluation import score_task
-from hsimap.networks import NetworkSettings, NetworkSpec, NormalisationSpec, build_network
-from hsimap.tasks import main_output, task_from_mapping
 from hsimap.training import predict_fold, selection_score, whole_targets
 from hsimap.training._validation import score_views
 
-TASKS = (
-    task_from_mapping("cover", {"kind": "categorical", "classes": {1: "a", 2: "b", 3: "c"}}),
-    task_from_mapping("depth", {"kind": "continuous", "unit": "m"}),
-)
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def network():
-    torch.manual_seed(0)
-    spec = NetworkSpec(
-        settings=NetworkSettings(architecture="spectral_spatial", width=8),
-        n_bands=BANDS,
-        patch=8,
-        tasks=TASKS,
-        outputs=tuple(main_output(task) for task in TASKS),
-        normalisation=NormalisationSpec(mean=(1000.0,) * BANDS, std=(300.0,) * BANDS),
-        scaling={"depth": (3.0, 2.0)},
-    )
-    return build_network(spec).eval()
 
 
 @pytest.mark.parametrize("context", ["share", "mask"])
