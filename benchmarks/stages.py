@@ -24,7 +24,7 @@ from hsimap.cli._progress import parse_bytes
 from hsimap.mapping import MapPlan, MapSettings, SceneAdapter
 from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.encoding import products_of
-from hsimap.mapping.engine import read_groups
+from hsimap.mapping.engine import groups_of, read_groups
 from hsimap.mapping.prepare import pixels_of, plan_scene
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.products._cog import write_cog
@@ -53,7 +53,7 @@ def decode(adapter: SceneAdapter, plan: MapPlan) -> tuple[float, list[tuple[NDAr
     source = RecyclingSource(pixels_of(adapter, plan), READ_AHEAD + 1)
     started = time.process_time()
     for row in range(plan.tiles.n_rows):
-        for _ in read_groups(source, plan.tiles, row, at_once=plan.at_once):
+        for _ in read_groups(source, plan.tiles, groups_of(plan.tiles, row, plan.at_once)):
             pass
     seconds = time.process_time() - started
     tiles = [plan.tiles.tile(plan.tiles.n_rows // 2, c) for c in range(plan.tiles.n_cols)]

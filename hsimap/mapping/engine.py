@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -196,18 +197,18 @@ class Engine:
         return tile, inner, results
 
     def _read_ahead(self, rows: Sequence[int]) -> Iterator[TileGroup]:
-        return prefetch(
-            (group for row in rows for group in self._groups(row)),
-            depth=READ_AHEAD,
-        )
+        """Read tile rows ahead; the first tile comes alone, so that the network soon has work."""
+        groups = (g for row in rows for g in self._groups(row, first_alone=row == rows[0]))
+        return prefetch(groups, depth=READ_AHEAD)
 
     def read_row(self, row: int) -> Iterator[TilePixels]:
         """Read the tiles of one row, one by one, without reading ahead."""
-        return cut_tiles(self._plan, self._groups(row, at_once=1))
+        parts = groups_of(self._plan, row, 1)
+        return cut_tiles(self._plan, read_groups(self._source, self._plan, parts, self._is_wanted))
 
-    def _groups(self, row: int, *, at_once: int | None = None) -> Iterator[TileGroup]:
-        many = at_once or self._at_once
-        return read_groups(self._source, self._plan, row, at_once=many, wanted=self._is_wanted)
+    def _groups(self, row: int, *, first_alone: bool) -> Iterator[TileGroup]:
+        parts = groups_of(self._plan, row, self._at_once, first_alone=first_alone)
+        return read_groups(self._source, self._plan, parts, self._is_wanted)
 
     def _is_wanted(self, tile: Tile) -> bool:
         return self._area is None or self._area.touches(self._plan.in_scene(tile.footprint))
@@ -263,22 +264,40 @@ def rows_needed(plan: TilePlan, wanted: Sequence[int]) -> list[int]:
     return sorted(above | set(wanted))
 
 
+def groups_of(
+    plan: TilePlan, row: int, at_once: int, *, first_alone: bool = False
+) -> list[list[Tile]]:
+    """Return the tiles of a row in runs of ``at_once``; the first of all by itself if asked for."""
+    tiles = list(plan.row_tiles(row))
+    starts = [0, *range(1 if first_alone else at_once, len(tiles), at_once), len(tiles)]
+    return [tiles[start:stop] for start, stop in pairwise(starts)]
+
+
 def read_groups(
     source: FlaggedSource,
     plan: TilePlan,
-    row: int,
-    *,
-    at_once: int,
+    groups: Iterable[list[Tile]],
     wanted: Callable[[Tile], bool] = lambda tile: True,  # noqa: ARG005  # every one
 ) -> Iterator[TileGroup]:
     """Read the tiles of a row in groups; columns that two groups share are read once.
 
     Groups without a wanted tile are not read; theirs are empty arrays of pixels, ``NO_DATA``.
 
+    Parameters
+    ----------
+    source : FlaggedSource
+        Where the pixels come from.
+    plan : TilePlan
+        Where the tiles lie.
+    groups : iterable of list
+        Neighbours each, from left to right, as :func:`groups_of` parts a row.
+    wanted : callable
+        Whether a tile is mapped.
+
     Yields
     ------
     tiles : list of Tile
-        Up to ``at_once`` neighbours.
+        A group.
     window : Window
         Their pixels.
     values : ndarray
@@ -286,11 +305,10 @@ def read_groups(
     flags : ndarray
         ``(side, x)``.
     """
-    tiles, overlap = list(plan.row_tiles(row)), max(plan.side - plan.kept, 0)
+    overlap = max(plan.side - plan.kept, 0)
     read = source.read_flagged if isinstance(source, RecyclingSource) else _joining(source)
     shared = 0
-    for first in range(0, len(tiles), at_once):
-        group = tiles[first : first + at_once]
+    for group in groups:
         left, right = group[0].read.col, group[-1].read.col + plan.side
         window = replace(group[0].read, width=right - left)
         if any(map(wanted, group)):

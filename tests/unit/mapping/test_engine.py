@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from toys import Adapter, Box, Constant, Pointwise, output, plans, source
 
 from hsimap.mapping.adapter import RecyclingSource
-from hsimap.mapping.engine import Engine, read_groups, rows_needed
+from hsimap.mapping.engine import Engine, groups_of, read_groups, rows_needed
 from hsimap.mapping.tiling import READ_AHEAD, TilePlan
 
 
@@ -106,10 +106,13 @@ def test_tiles_read_in_one_piece_into_recycled_memory_have_the_bytes_of_single_o
         assert found.tobytes() == expected.tobytes()
 
 
-@given(plan=plans(), at_once=st.integers(1, 6))
-def test_no_sample_is_read_twice_within_a_tile_row(plan, at_once):
+@given(plan=plans(), at_once=st.integers(1, 6), alone=st.booleans())
+def test_no_sample_is_read_twice_within_a_tile_row(plan, at_once, alone):
     pixels = source(plan)
-    groups = list(read_groups(pixels, plan, 0, at_once=at_once))
+    parts = groups_of(plan, 0, at_once, first_alone=alone)
+    groups = list(read_groups(pixels, plan, parts))
+    assert [group[0] for group in groups] == parts
+    assert len(parts[0]) == 1 or not alone
     assert [tile for group in groups for tile in group[0]] == list(plan.row_tiles(0))
     assert all(len(group[0]) <= at_once for group in groups)
     hits = np.zeros(plan.n_cols * plan.side + 2 * plan.trim, dtype=int)
