@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import lcm, sqrt
+from typing import TYPE_CHECKING
 
 from affine import Affine
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,3 +116,15 @@ def round_up(value: int, multiple: int) -> int:
 def alignment_of(*strides: int) -> int:
     """Return the step that tile starts, trims and ramps must be multiples of (DESIGN: lcm)."""
     return lcm(1, *strides)
+
+
+def clear_outside(values: NDArray[np.generic], inside: tuple[slice, slice]) -> None:
+    """Set ``(band, y, x)`` to 0 in place, but not in the rectangle ``inside``."""
+    rows, cols = inside
+    if rows.stop <= rows.start or cols.stop <= cols.start:
+        values[...] = 0
+        return
+    values[:, : rows.start] = 0
+    values[:, rows.stop :] = 0
+    values[:, rows, : cols.start] = 0
+    values[:, rows, cols.stop :] = 0

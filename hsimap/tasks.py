@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import numpy as np
+from array_api_compat import array_namespace, device
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hsimap.errors import InputError, UsageError
@@ -192,23 +193,26 @@ def encode_classes(
     return index
 
 
-def decode_classes(task: Task, probabilities: NDArray[np.floating]) -> NDArray[np.uint8]:
+def decode_classes(task: Task, probabilities: Any) -> Any:  # noqa: ANN401  # of any library
     """Take the argmax once and return map codes.
 
     Parameters
     ----------
     task : Task
         A categorical task.
-    probabilities : ndarray
-        ``(class, y, x)`` blended class probabilities; a pixel with any NaN is invalid.
+    probabilities : array
+        ``(class, y, x)`` blended class probabilities, NumPy's or another library's of the array
+        API standard; a pixel with any NaN is invalid.
 
     Returns
     -------
-    ndarray
-        ``(y, x) uint8``: class codes, 255 = invalid.
+    array
+        ``(y, x) uint8`` in the same place: class codes, 255 = invalid.
     """
-    codes: NDArray[np.uint8] = task.codes[probabilities.argmax(axis=0)]
-    codes[~np.isfinite(probabilities).all(axis=0)] = CLASS_NODATA
+    xp = array_namespace(probabilities)
+    table = xp.asarray(task.codes, device=device(probabilities))
+    codes = table[xp.argmax(probabilities, axis=0)]
+    codes[~xp.all(xp.isfinite(probabilities), axis=0)] = CLASS_NODATA
     return codes
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hsimap.mapping.arrays import copy, there, zeros
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hsimap.mapping.arrays import Array
     from hsimap.mapping.tiling import Tile, TilePlan
-
-Array = "NDArray[np.float32]"
 
 
 def ramp_weights(length: int) -> NDArray[np.float32]:
@@ -70,7 +71,8 @@ class TileSquares:
     """The same for one output of a whole scene, given out square by square.
 
     Holds no more than the ramps: the right one of the tile before, and the lower ones of the tile
-    row above. Bits are those of :class:`TileRow` and :func:`blend_strip`.
+    row above, where the network left its results. Bits are those of :class:`TileRow` and
+    :func:`blend_strip`.
 
     Parameters
     ----------
@@ -84,53 +86,65 @@ class TileSquares:
 
     def __init__(self, plan: TilePlan, *, channels: int, stride: int) -> None:
         self._plan, self._stride, self._channels = plan, stride, channels
-        self._right: NDArray[np.float32] | None = None
-        self._upper: NDArray[np.float32] | None = None
-        self._lower: NDArray[np.float32] | None = None
+        self._like: Array = np.empty(0, np.float32)
+        self._weights: Array = ramp_weights(plan.ramp // stride)
+        self._right: Array | None = None
+        self._upper: Array | None = None
+        self._lower: Array | None = None
 
     def start_row(self, row: int, *, follows: bool) -> None:
         """Begin a tile row; ``follows`` = the row above was the one before."""
         width = -(-self._plan.width // self._stride)
         ramp = self._plan.ramp // self._stride
         self._upper = self._lower if follows and row else None
-        self._lower = np.zeros((self._channels, ramp, width), dtype=np.float32)
+        self._lower = zeros((self._channels, ramp, width), self._like)
         self._right = None
 
-    def add(self, tile: Tile, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    def _stay(self, values: Array) -> None:
+        """Hold everything where the network leaves its results."""
+        self._like = values
+        self._weights = there(self._weights, values)
+        self._right, self._upper, self._lower = (
+            None if held is None else there(held, values)
+            for held in (self._right, self._upper, self._lower)
+        )
+
+    def add(self, tile: Tile, values: Array | None) -> Array:
         """Blend in the next tile of the row; return its finished square.
 
         Parameters
         ----------
         tile : Tile
             Tiles come from left to right, and none is left out.
-        values : ndarray or None
-            ``(channel, side / stride, side / stride)``, changed in place; None = it was not run.
+        values : array or None
+            ``(channel, side / stride, side / stride) float32`` on any device, changed in place;
+            None = it was not run.
 
         Returns
         -------
-        ndarray
+        array
             ``(channel, <= kept, <= kept)``, a view; 0 where no tile was run.
         """
         s = self._stride
         kept, ramp, trim = self._plan.kept // s, self._plan.ramp // s, self._plan.trim // s
         left = tile.footprint.col // s
         height, width = (-(-n // s) for n in (tile.footprint.height, tile.footprint.width))
+        if values is not None:
+            self._stay(values)
         before = None if self._right is None else self._right[:, :, :width]
         if values is None:
-            new = np.zeros((self._channels, height, width), dtype=np.float32)
+            new = zeros((self._channels, height, width), self._like)
             if before is not None:
                 new[:, :, : before.shape[2]] = before
         else:
             new = values[:, trim : trim + height, trim : trim + width]
             if before is not None:
                 part = new[:, :, : before.shape[2]]
-                part[...] = before + ramp_weights(ramp)[: before.shape[2]] * (part - before)
-        self._right = new[:, :, kept : kept + ramp].copy()
+                part[...] = before + self._weights[: before.shape[2]] * (part - before)
+        self._right = copy(new[:, :, kept : kept + ramp])
         return self._fade_down(new[:, :, :kept], left, kept=kept, ramp=ramp)
 
-    def _fade_down(
-        self, square: NDArray[np.float32], left: int, *, kept: int, ramp: int
-    ) -> NDArray[np.float32]:
+    def _fade_down(self, square: Array, left: int, *, kept: int, ramp: int) -> Array:
         """Fade the tile row above into a square and keep its own lower ramp."""
         columns = slice(left, left + square.shape[2])
         lower = square[:, kept : kept + ramp]
@@ -139,7 +153,7 @@ class TileSquares:
         if self._upper is not None and ramp:
             top = square[:, : min(ramp, square.shape[1])]
             upper = self._upper[:, : top.shape[1], columns]
-            top[...] = upper + ramp_weights(ramp)[: top.shape[1], None] * (top - upper)
+            top[...] = upper + self._weights[: top.shape[1], None] * (top - upper)
         return square[:, :kept]
 
 

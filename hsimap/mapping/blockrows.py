@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsimap.geometry import Window, round_up
-from hsimap.scenes import Quality, clear_outside
+from hsimap.geometry import Window, clear_outside, round_up
+from hsimap.scenes import Quality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

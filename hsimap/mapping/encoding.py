@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
+from array_api_compat import array_namespace
 
+from hsimap.mapping.arrays import here, there
 from hsimap.mapping.flags import with_confidence
 from hsimap.mapping.intervals import Bound, bounded_tasks
 from hsimap.products import Layer, flag_layer
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
 
     from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
+    from hsimap.mapping.arrays import Array
     from hsimap.mapping.settings import MapSettings, Probabilities
 
 _FLAG_COLORS: Final = ("#4d4d4d", "#999999", "#d73027", "#91bfdb", "#fc8d59", "#fee090", "#c2a5cf")
 """Of each flag: what is missing is grey, what is doubtful in colour."""
+_NAN: Final = np.array(np.nan, np.float32)
+_NO_SHARE: Final = np.array(PROBABILITY_NODATA, np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +98,12 @@ def _bounds(base: Layer, output: Output, manifest: BundleManifest, level: int) -
     return products
 
 
-def values_of(product: Product, values: NDArray[np.float32]) -> NDArray[np.float32]:
+def values_of(product: Product, values: Array) -> Array:
     """Return what a product shows of blended values, ``(channel, y, x)``: itself, or a bound."""
     if product.bound is None:
         return values
     bound, clip = product.bound, product.layer.task.range
-    low, high = bound.intervals.bounds(values, level=bound.level, clip=clip)
+    low, high = bound.intervals.bounds(here(values), level=bound.level, clip=clip)
     return low if bound.side == "low" else high
 
 
@@ -122,17 +127,16 @@ def _layers(base: Layer, output: Output, probabilities: Probabilities) -> list[L
     return [codes, shares]
 
 
-def encode(
-    layer: Layer, values: NDArray[np.float32], valid: NDArray[np.bool_]
-) -> NDArray[np.generic]:
-    """Turn blended values into what is stored.
+def encode(layer: Layer, values: Array, valid: NDArray[np.bool_]) -> NDArray[np.generic]:
+    """Turn blended values into what is stored, where they are; the host gets what is finished.
 
     Parameters
     ----------
     layer : Layer
         Which map.
-    values : ndarray
-        ``(channel, y, x) float32``: blended class probabilities, or values in physical units.
+    values : array
+        ``(channel, y, x) float32`` on any device: blended class probabilities, or values in
+        physical units.
     valid : ndarray
         ``(y, x)`` True = valid; every other pixel becomes nodata.
 
@@ -142,20 +146,23 @@ def encode(
         ``(band, y, x)`` of the layer's dtype. A pixel where the network gave a number that is
         not finite is nodata as well.
     """
-    valid = np.logical_and(valid, np.isfinite(values).all(axis=0))
+    xp = array_namespace(values)
+    sound = xp.all(xp.isfinite(values), axis=0)
+    sound &= there(valid, values)
     if layer.kind == "values":
-        return np.where(valid, values, np.float32(np.nan)).astype(np.float32)
+        return here(xp.where(sound, values, there(_NAN, values)))
     if layer.kind == "classes":
-        codes = decode_classes(layer.task, np.where(valid, values, np.float32(np.nan)))
-        return codes[None]
+        codes = decode_classes(layer.task, xp.where(sound, values, there(_NAN, values)))
+        return here(codes)[None]
     if len(layer.bands) == 1 != values.shape[0]:
-        values = values.max(axis=0, keepdims=True)
-    steps = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * PROBABILITY_STEPS)
-    return np.where(valid, steps, PROBABILITY_NODATA).astype(np.uint16)
+        values = xp.max(values, axis=0, keepdims=True)
+    steps = xp.round(xp.clip(values, 0, 1) * PROBABILITY_STEPS)
+    steps = xp.where(sound, steps, there(_NO_SHARE, values))
+    return here(steps).astype(np.uint16)
 
 
 def encode_product(
-    product: Product, values: Mapping[str, NDArray[np.float32]], flags: NDArray[np.uint8]
+    product: Product, values: Mapping[str, Array], flags: NDArray[np.uint8]
 ) -> NDArray[np.generic]:
     """Return ``(band, y, x)`` of a map's dtype.
 
@@ -164,7 +171,7 @@ def encode_product(
     product : Product
         Which map.
     values : mapping
-        Output name to ``(channel, y, x) float32``, blended.
+        Output name to ``(channel, y, x) float32`` on any device, blended.
     flags : ndarray
         ``(y, x)`` of the same pixels at the scene's resolution.
     """

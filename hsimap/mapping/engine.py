@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from hsimap.geometry import Window
     from hsimap.mapping.adapter import FlaggedSource
+    from hsimap.mapping.arrays import Array
     from hsimap.mapping.flags import Area
     from hsimap.mapping.tiling import Tile, TilePlan
     from hsimap.runtimes import Runtime
@@ -61,8 +62,9 @@ class Square:
     """Finished pixels that one tile answers for."""
 
     tile: Tile
-    values: dict[str, NDArray[np.float32]]
-    """Output name to ``(channel, y, x) float32``, blended; meaningless where not valid."""
+    values: dict[str, Array]
+    """Output name to ``(channel, y, x) float32``, blended, where the network left its results;
+    meaningless where not valid."""
     flags: NDArray[np.uint8]
     """``(y, x)`` :class:`Quality` at the scene's resolution; ``UNWANTED`` = outside the area."""
 
@@ -180,7 +182,7 @@ class Engine:
 
     def _run(
         self, pixels: Iterator[TilePixels]
-    ) -> tuple[Tile, NDArray[np.uint8], dict[str, NDArray[np.float32]] | None]:
+    ) -> tuple[Tile, NDArray[np.uint8], dict[str, Array] | None]:
         """Return the next tile, its footprint's flags, and what the network makes of it.
 
         None where no pixel is both valid and wanted.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
+from array_api_compat import array_namespace
 
+from hsimap.mapping.arrays import here
 from hsimap.scenes import Quality, near_missing, valid_of
 from hsimap.tasks import Kind, Role
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from hsimap.geometry import Window
     from hsimap.mapping.adapter import Source
+    from hsimap.mapping.arrays import Array
     from hsimap.mapping.tiling import Tile, TilePlan
     from hsimap.tasks import Output
 
@@ -89,7 +92,7 @@ def footprint_flags(
 
 
 def with_confidence(
-    flags: NDArray[np.uint8], values: Mapping[str, NDArray[np.float32]], outputs: Sequence[Output]
+    flags: NDArray[np.uint8], values: Mapping[str, Array], outputs: Sequence[Output]
 ) -> NDArray[np.uint8]:
     """Add ``LOW_CONFIDENCE`` to the flags of valid pixels.
 
@@ -98,7 +101,8 @@ def with_confidence(
     flags : ndarray
         ``(y, x)`` at the scene's resolution.
     values : mapping
-        Output name to ``(channel, y, x)``, blended probabilities of categorical outputs.
+        Output name to ``(channel, y, x)`` on any device, blended probabilities of categorical
+        outputs.
     outputs : sequence of Output
         What the network gives; one of a stride speaks for all pixels under each of its own.
     """
@@ -106,7 +110,8 @@ def with_confidence(
     for output in outputs:
         if output.kind is not Kind.CATEGORICAL or output.role not in _SHARES:
             continue
-        low = np.max(values[output.name], axis=0) < np.float32(SURE)
+        shares = values[output.name]
+        low = here(array_namespace(shares).max(shares, axis=0) < SURE)
         if output.stride > 1:
             low = low.repeat(output.stride, axis=0).repeat(output.stride, axis=1)
         unsure |= low[: flags.shape[0], : flags.shape[1]]

@@ -187,7 +187,7 @@ def _network(
     """Open a network once a process; ``stamp`` and ``digest`` tell a replaced model apart."""
     del stamp, digest
     settings = MapSettings(device=device, threads=threads)
-    return open_route(Bundle.load(model), settings, route)
+    return open_route(Bundle.load(model), settings, route, stay=True)
 
 
 def _open_same(stack: ExitStack, line: PreparedLine) -> OpenRun:

@@ -104,14 +104,17 @@ def routes_of(bundle: Bundle, settings: MapSettings) -> list[Route]:
     )
 
 
-def open_route(bundle: Bundle, settings: MapSettings, route: Route) -> Runtime:
-    """Open the network on the route that a run takes."""
+def open_route(
+    bundle: Bundle, settings: MapSettings, route: Route, *, stay: bool = False
+) -> Runtime:
+    """Open the network on the route that a run takes; results may ``stay`` on a GPU."""
     return open_runtime(
         bundle,
         runtime=route.runtime,
         precision=route.precision,
         device=settings.device,
         threads=settings.threads,
+        stay=stay,
     )
 
 

@@ -109,7 +109,7 @@ def map_scene(
     with ExitStack() as stack:
 
         def network(route: Route) -> Runtime:
-            return stack.enter_context(closing(open_route(bundle, settings, route)))
+            return stack.enter_context(closing(open_route(bundle, settings, route, stay=True)))
 
         opened = open_run(scene, bundle, settings, out=out, network=network)
         plan, notes, identity = opened.plan, opened.notes, opened.identity

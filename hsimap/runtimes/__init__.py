@@ -69,6 +69,7 @@ def open_runtime(
     device: str = "auto",
     threads: int | None = None,
     precision: str = FULL,
+    stay: bool = False,
 ) -> Runtime:
     """Make a bundle's network ready to run.
 
@@ -84,6 +85,8 @@ def open_runtime(
         Threads of one forward; None = the cores this process may use.
     precision : str
         fp32, bf16, fp16 or int8. Whether it was accepted is not asked here: see :func:`choices`.
+    stay : bool
+        Leave results on a GPU, as tensors, where the runtime can.
 
     Returns
     -------
@@ -114,7 +117,7 @@ def open_runtime(
     if chosen == "torch":
         from hsimap.runtimes._torch import open_torch
 
-        return open_torch(bundle, device=device, threads=threads, precision=precision)
+        return open_torch(bundle, device=device, threads=threads, precision=precision, stay=stay)
     return _open_graph(bundle, chosen, device=device, threads=threads, precision=precision)
 
 

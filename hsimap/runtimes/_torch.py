@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hsimap.networks import MappingNetwork
 
 _RANK: Final = 4
+_APART: Final = ("cuda",)
+"""Devices whose memory is not the host's."""
 _REDUCED: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -40,6 +42,8 @@ class TorchRuntime:
         Threads of one forward; torch knows one number for the whole process.
     precision : str
         fp32, bf16 or fp16: matrix products and convolutions only, the rest stays in float32.
+    stay : bool
+        Leave results on the GPU, as tensors, for a caller that goes on there.
 
     Raises
     ------
@@ -55,10 +59,12 @@ class TorchRuntime:
         device: str,
         threads: int,
         precision: str = "fp32",
+        stay: bool = False,
     ) -> None:
         self._precision = precision
         self._contract, self._threads = contract, threads
         self._device = _device(device)
+        self._stay = stay and self._device.type in _APART
         keep_freed_memory()
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("highest")
@@ -83,15 +89,20 @@ class TorchRuntime:
             "cpu": instruction_set(),
         }
 
-    def forward(
-        self, image: NDArray[np.generic], valid: NDArray[np.float32]
-    ) -> dict[str, NDArray[np.float32]]:
-        """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`."""
+    def forward(self, image: NDArray[np.generic], valid: NDArray[np.float32]) -> dict[str, Any]:
+        """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`.
+
+        Results that stay are tensors that may be changed in place; their numbers may still be in
+        the making.
+        """
         self._contract.check_input(image, valid)
+        # A tensor of the inference mode could not be changed in place.
+        mode = torch.no_grad if self._stay else torch.inference_mode
         try:
-            with torch.inference_mode(), self._cast():
+            with mode(), self._cast():
                 results = self._network(self._tensor(image), self._tensor(valid))
-                arrays = [result.float().contiguous().cpu().numpy() for result in results]
+                tensors = [result.float().contiguous() for result in results]
+                arrays = tensors if self._stay else [t.cpu().numpy() for t in tensors]
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not isinstance(error, torch.OutOfMemoryError) and "alloc" not in str(error):
                 raise
@@ -122,9 +133,9 @@ class TorchRuntime:
 
 
 def open_torch(
-    bundle: Bundle, *, device: str, threads: int, precision: str = "fp32"
+    bundle: Bundle, *, device: str, threads: int, precision: str = "fp32", stay: bool = False
 ) -> TorchRuntime:
-    """Build a bundle's network and load its weights.
+    """Build a bundle's network and load its weights; see :class:`TorchRuntime`.
 
     Raises
     ------
@@ -135,7 +146,9 @@ def open_torch(
     """
     network = load_network(bundle)
     contract = Contract.of(bundle.manifest)
-    return TorchRuntime(network, contract, device=device, threads=threads, precision=precision)
+    return TorchRuntime(
+        network, contract, device=device, threads=threads, precision=precision, stay=stay
+    )
 
 
 def load_network(bundle: Bundle) -> MappingNetwork:

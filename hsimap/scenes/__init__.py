@@ -16,7 +16,7 @@ from hsimap.scenes._quality import (
     near_missing,
     valid_of,
 )
-from hsimap.scenes._scene import PixelReader, Scene, clear_outside, stored_value
+from hsimap.scenes._scene import PixelReader, Scene, stored_value
 from hsimap.scenes._speed import ReadSpeed, measure_read
 from hsimap.scenes._storage import Storage
 from hsimap.scenes._survey import Survey, survey
@@ -33,7 +33,6 @@ __all__ = [
     "Survey",
     "all_zero",
     "bound_cache",
-    "clear_outside",
     "is_scene_folder",
     "limits_of",
     "meanings",

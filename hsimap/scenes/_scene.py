@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import numpy as np
 
 from hsimap.errors import InputError
-from hsimap.geometry import Grid, Window
+from hsimap.geometry import Grid, Window, clear_outside
 from hsimap.scenes._fingerprint import fingerprint_of
 from hsimap.scenes._quality import Limits, Quality, flag_samples
 from hsimap.scenes._reference import place_coordinates
@@ -313,18 +313,6 @@ class Scene:
     def close(self) -> None:
         """Give the files back."""
         self._reader.close()
-
-
-def clear_outside(values: NDArray[np.generic], inside: tuple[slice, slice]) -> None:
-    """Set ``(band, y, x)`` to 0 in place, but not in the rectangle ``inside``."""
-    rows, cols = inside
-    if rows.stop <= rows.start or cols.stop <= cols.start:
-        values[...] = 0
-        return
-    values[:, : rows.start] = 0
-    values[:, rows.stop :] = 0
-    values[:, rows, : cols.start] = 0
-    values[:, rows, cols.stop :] = 0
 
 
 def stored_value(value: float | None, dtype: np.dtype[np.generic]) -> np.generic | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import LightningEnvironment
 
 from hsimap.bundle import Bundle
 from hsimap.errors import BundleError, OutputExistsError, ResourceError, UsageError
@@ -151,8 +152,12 @@ def start_fabric(settings: TrainingSettings) -> Fabric:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
+    # Processes are ours to start: a batch system that is installed is not asked.
     fabric = Fabric(
-        accelerator=settings.accelerator, devices=settings.devices, precision=settings.precision
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        precision=settings.precision,
+        plugins=[LightningEnvironment()],
     )
     fabric.launch()
     return fabric

@@ -11,7 +11,6 @@ import pytest
 from hsimap.errors import InputError, OutputExistsError, StorageError, VerificationError
 from hsimap.mapping import MapSettings, map_scene
 from hsimap.mapping import identity as identity_module
-from hsimap.mapping import run as run_module
 from hsimap.mapping.journal import RunFolder
 from hsimap.products import RUN_FOLDER
 from hsimap.scenes import open_scene
@@ -182,7 +181,7 @@ def test_a_kill_loses_one_strip_and_one_tile_row_however_slow_the_disk_is(
         nonlocal tiles
         tiles = done
 
-    monkeypatch.setattr(run_module.RunFolder, "record", slowly)
+    monkeypatch.setattr(RunFolder, "record", slowly)
     with open_scene(scene) as opened:
         report = map_scene(
             opened, toy_bundle, settings=SMALL, out=tmp_path / "maps", progress=count

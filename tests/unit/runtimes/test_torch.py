@@ -1,6 +1,7 @@
 """The torch runtime and the export: a dummy of every kind and stride, then the real networks."""
 
 import copy
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from torch import nn
 from hsimap.bundle import ONNX, WEIGHTS, Bundle
 from hsimap.errors import BundleError, ResourceError, UsageError, VerificationError
 from hsimap.networks import NetworkSettings, NetworkSpec, NormalisationSpec, build_network
-from hsimap.runtimes import Contract, export_onnx, open_runtime
+from hsimap.runtimes import Contract, _torch, export_onnx, open_runtime
 from hsimap.runtimes._parity import export_shape, parity_shapes, random_input
 from hsimap.runtimes._torch import TorchRuntime
 from hsimap.tasks import Kind, Task, main_output, task_from_mapping
@@ -208,6 +209,23 @@ def test_an_eager_forward_is_what_the_network_gives(real: Bundle) -> None:
         expected = network(torch.from_numpy(image), torch.from_numpy(valid))
     for array, tensor in zip(got.values(), expected, strict=True):
         np.testing.assert_allclose(array, tensor.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_results_that_stay_are_tensors_that_can_be_blended_in_place(
+    real: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(0).normal(1000, 300, (1, BANDS, 16, 16)).astype(np.float32)
+    valid = np.ones((1, 1, 16, 16), np.float32)
+    open_here = partial(open_runtime, real, runtime="torch", device="cpu", threads=1)
+    host = open_here(stay=True).forward(image, valid)
+    assert {type(array) for array in host.values()} == {np.ndarray}
+    monkeypatch.setattr(_torch, "_APART", ("cpu",))
+    there = open_here(stay=True).forward(image, valid)
+    for name, tensor in there.items():
+        assert isinstance(tensor, torch.Tensor)
+        np.testing.assert_allclose(tensor.numpy(), host[name], rtol=1e-6, atol=1e-6)
+        tensor[:, :, :2] = 0
+        assert tensor[:, :, :2].abs().sum() == 0
 
 
 def _rename(weights: dict[str, Any]) -> None:

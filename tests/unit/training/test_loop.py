@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lightning.fabric import Fabric
 from small import BANDS, TASKS, ArrayLabels, crashing_at, small_scene
 
 from hsimap.networks import NetworkSettings, NetworkSpec, NormalisationSpec, build_network
@@ -20,6 +19,7 @@ from hsimap.training._loop import Checkpoints, Fit, Material
 from hsimap.training._objective import LossRules, Objective
 from hsimap.training._sampling import PatchSampler, SamplingRules
 from hsimap.training._statistics import measure, median_frequency
+from hsimap.training._train import start_fabric
 
 SETTINGS = TrainingSettings(
     patch=8,
@@ -80,7 +80,7 @@ def make_fit(folder, *, scene=None, **changes):
         mean=torch.tensor(found.mean),
         std=torch.tensor(found.std),
     )
-    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric = start_fabric(settings)
     checkpoints = Checkpoints(folder=folder, identity="x")
     return Fit(fabric, objective, material, settings=settings, checkpoints=checkpoints)
 
