@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hsimap.errors import ResourceError
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.mapping.checks import check_room
 from hsimap.mapping.events import Listener, ignore
 from hsimap.mapping.identity import identity_of, maps_of
 from hsimap.mapping.journal import RunFolder
 from hsimap.mapping.prepare import Looks, look_at, middle_tile, plan_scene
-from hsimap.mapping.probe import resolve_route
+from hsimap.mapping.probe import resolve_route, stored_identity
 from hsimap.mapping.strips import StripBook
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def open_run(
     sample = partial(middle_tile, adapter, plan)
     route, told = resolve_route(bundle, settings, out=out, sample=sample)
     runtime = network(route)
+    if runtime.describe()["device"] != "cpu":
+        plan = _fit_device(runtime, adapter, bundle, settings, plan, out=out)
     return OpenRun(
         scene=scene,
         bundle=bundle,
@@ -93,6 +96,36 @@ def open_run(
         notes=(*adapter.notes, *plan.notes, *told),
         identity=identity_of(adapter, bundle, plan, runtime=runtime, settings=settings),
     )
+
+
+def _fit_device(
+    runtime: Runtime,
+    adapter: SceneAdapter,
+    bundle: Bundle,
+    settings: MapSettings,
+    plan: MapPlan,
+    *,
+    out: Path,
+) -> MapPlan:
+    """Halve the tile until the device's memory takes it; a run that was begun keeps its own.
+
+    A tile that the user asked for stays what it is.
+    """
+    if settings.tile is not None:
+        return plan
+    kept = stored_identity(out).get("tiles", {}).get("tile")
+    if kept is not None and kept != plan.tiles.kept and not settings.overwrite:
+        return plan_scene(adapter.scene, adapter, bundle, replace(settings, tile=kept))
+    while True:
+        try:
+            runtime.forward(*middle_tile(adapter, plan))
+        except ResourceError:
+            kept = plan.tiles.kept // 2
+            if kept < max(bundle.manifest.patch, plan.tiles.ramp):
+                raise
+            plan = plan_scene(adapter.scene, adapter, bundle, replace(settings, tile=kept))
+        else:
+            return plan
 
 
 def begin_run(

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from hsimap.bundle import Bundle
+from hsimap.errors import ResourceError
 from hsimap.mapping import MapSettings, arrays, map_scene
+from hsimap.mapping import run as run_module
+from hsimap.mapping.prepare import open_route
 from hsimap.runtimes import _torch
 from hsimap.scenes import open_scene
 
@@ -44,3 +47,63 @@ def test_maps_made_on_the_device_have_the_bytes_of_those_made_on_the_host(
     assert run(tmp_path / "device") == host
     assert set(moved) == {torch.Tensor}
     assert len(host) > 13
+
+
+class Small:
+    """A device that takes tiles up to a side, round a runtime on the CPU."""
+
+    def __init__(self, runtime, side):
+        self._runtime, self._side, self.sides = runtime, side, []
+        self.close = runtime.close
+
+    def describe(self):
+        return self._runtime.describe() | {"device": "cuda (small)"}
+
+    def forward(self, image, valid):
+        self.sides.append(image.shape[-1])
+        if self.sides[-1] > self._side:
+            raise ResourceError(f"the network runs out of memory on {image.shape}; lower --tile")
+        return self._runtime.forward(image, valid)
+
+
+@pytest.fixture
+def small_device(monkeypatch):
+    """Have every network opened on a device of so much memory; give what was opened."""
+    opened = []
+
+    def of(side):
+        def on_small(*args, stay):
+            opened.append(Small(open_route(*args), side))
+            return opened[-1]
+
+        monkeypatch.setattr(run_module, "open_route", on_small)
+        return opened
+
+    return of
+
+
+def test_the_tile_is_halved_until_the_device_takes_it_and_then_kept(
+    tmp_path, write_scene, toy_bundle, small_device
+):
+    write_scene(tmp_path / "line.tif", height=150, width=170)
+    with open_scene(tmp_path / "line.tif") as scene:
+
+        def go(**changes):
+            settings = MapSettings(runtime="onnx", threads=1, trim=2, ramp=4, **changes)
+            return map_scene(scene, toy_bundle, settings=settings, out=tmp_path / "maps")
+
+        opened = small_device(40)
+        report = go()
+        assert 16 <= report.plan.tiles.side <= 40
+        assert max(opened[-1].sides) > 40
+        kept = report.plan.tiles.kept
+        opened = small_device(10_000)
+        again = go()
+        assert (again.already_complete, again.plan.tiles.kept) == (True, kept)
+        assert opened[-1].sides == []
+        small_device(40)
+        with pytest.raises(ResourceError, match="lower --tile"):
+            go(tile=60, overwrite=True)
+        small_device(4)
+        with pytest.raises(ResourceError, match="lower --tile"):
+            go(memory=900 << 20, overwrite=True, force=True, probabilities="none")
