@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from hsimap.spectra import Resample
 
 Probabilities = Literal["all", "max", "none"]
-BASE_BYTES: Final = 160 << 20
-"""Interpreter, libraries and weights, without pages that are backed by files: 50 to 90 MiB were
-measured with ONNX Runtime and GDAL loaded, and as much again is left for stacks and journals."""
+BASE_BYTES: Final = 80 << 20
+"""Interpreter and libraries, without pages that are backed by files: 66 MiB were measured with ONNX
+Runtime, GDAL and a small network loaded."""
+_NETWORK_COPIES: Final = 6
+"""Times that a network's file lies in memory: as read, rewritten, and in the order that suits the
+processor."""
 WRITE_BEHIND: Final = 1
 """Strips between blending and the journal: a kill loses that one and the tile row in hand."""
 _CACHE: Final = 32 << 20
@@ -36,7 +39,8 @@ _CACHE_SHARE: Final = 12
 _SLACK: Final = 1.05
 """Freed memory that the C library keeps, over what is counted."""
 _ENCODING: Final = 8
-"""Rows of blocks in work while one map is compressed; each map keeps one of overviews besides."""
+"""Bytes a pixel of a row of blocks while one map is compressed; each map keeps half a row of
+overviews besides, measured."""
 _ROOMS: Final = ((1, 256), (4, 0), (2, 0))
 """Tiles read in one piece, and rows of a block kept, that the plan leaves room for where that costs
 little: a compressed file is decoded once, a raw one read in whole lines. The tiles do not depend on
@@ -200,12 +204,14 @@ def plan_map(
     block = block if needed(tiles, 1, block) <= settings.memory else 0
     wider = range(tiles.n_cols, 1, -1)
     at_once = next((n for n in wider if needed(tiles, n, block) <= settings.memory), 1)
+    at_once = -(-tiles.n_cols // -(-tiles.n_cols // at_once))  # as many pieces, of one size
+    unused = 0 if storage is None or storage.driver in _BLOCKED else cache_bytes(settings.memory)
     return MapPlan(
         tiles=tiles,
         at_once=at_once,
         cache_bytes=cache_bytes(settings.memory, block_rows=block > 0),
         block_rows=block > 0,
-        memory_bytes=needed(tiles, at_once, block),
+        memory_bytes=needed(tiles, at_once, block) - int(unused * _SLACK),
         output_bytes=grid.height * grid.width * _output_bytes(manifest, settings),
         notes=(*_rounding_notes(settings, tiles), *_interval_notes(manifest, settings)),
     )
@@ -304,8 +310,9 @@ def estimate_memory(
     canvases = area * 4 * (sum(channels) * (WRITE_BEHIND + 1) + 2 * max(channels))
     canvases += 8 * sum(channels) * tiles.ramp * tiles.width
     blocks = min(BLOCK, tiles.height) * tiles.width
-    encoding = blocks * (_output_bytes(manifest, settings) + 4 * _ENCODING)
-    counted = BASE_BYTES + stored + image + activations + canvases + encoding
+    encoding = blocks * (_output_bytes(manifest, settings) / 2 + _ENCODING)
+    network = _NETWORK_COPIES * max((entry.size for entry in manifest.files.values()), default=0)
+    counted = BASE_BYTES + network + stored + image + activations + canvases + encoding
     return int((counted + cache_bytes(settings.memory)) * _SLACK)
 
 

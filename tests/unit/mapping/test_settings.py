@@ -59,11 +59,23 @@ def test_the_tile_grid_comes_before_wide_pieces() -> None:
 def test_a_plan_keeps_to_its_budget(budget: int) -> None:
     plan = plan_map(grid(), manifest(), MapSettings(memory=budget), itemsize=2)
     assert plan.memory_bytes <= budget
+    pieces = -(-plan.tiles.n_cols // plan.at_once)
+    assert pieces == 1 or plan.tiles.n_cols > (plan.at_once - 1) * pieces  # of one size
+
+
+def test_a_raw_file_needs_no_cache_and_the_same_tiles() -> None:
+    layouts = (Storage(driver=driver, interleave="bil", block=(1, 4096), compression="none")
+               for driver in ("ENVI", "GeoTIFF"))  # fmt: skip
+    raw, tiff = (
+        plan_map(grid(), manifest(), MapSettings(), itemsize=2, storage=one) for one in layouts
+    )
+    assert raw.tiles == tiff.tiles
+    assert raw.memory_bytes < tiff.memory_bytes
 
 
 def test_a_budget_that_is_too_small_is_refused_with_the_need() -> None:
     with pytest.raises(ResourceError, match=r"needs about \d+ MiB"):
-        plan_map(grid(), manifest(), MapSettings(memory=GIB // 4), itemsize=2)
+        plan_map(grid(), manifest(), MapSettings(memory=GIB // 8), itemsize=2)
 
 
 def test_memory_does_not_grow_with_the_length_of_a_scene() -> None:
