@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import shapely
-from scipy.ndimage import distance_transform_edt
 
 from hsimap.errors import MismatchError, UsageError
 from hsimap.flightlines._grid import positions
@@ -162,6 +161,8 @@ def edge_distance(valid: NDArray[np.bool_], line: Grid, *, step: int, keep: Path
     keep : Path
         File that the field is kept in, so that it takes no memory.
     """
+    from scipy.ndimage import distance_transform_edt
+
     size = line.pixel_size
     field = distance_transform_edt(np.pad(valid, 1))[1:-1, 1:-1]
     np.save(keep, ((field - 0.5) * (size * step)).clip(min=0).astype(np.float32))

@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pyogrio
 import pyproj
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 
 from hsimap.errors import InputError, UsageError
 
@@ -119,6 +117,8 @@ def read_table(path: Path, *, layer: str | None = None) -> FeatureTable:
     InputError
         If the file is damaged or holds no feature.
     """
+    import pyogrio
+
     _, shapes, _ = _read(path, layer=layer, field=None)
     chosen = _layer(path, [str(name) for name in pyogrio.list_layers(path)[:, 0]], layer)
     table, _, _, data = pyogrio.raw.read(path, layer=chosen, force_2d=True)
@@ -187,6 +187,9 @@ def as_ids(features: Features) -> Features:
 def _read(
     path: Path, *, layer: str | None, field: str | None
 ) -> tuple[dict[str, Any], NDArray[Any], NDArray[Any]]:
+    import pyogrio
+    from pyogrio.errors import DataLayerError, DataSourceError, FieldError
+
     if not path.exists():
         raise UsageError(f"vector file {path} does not exist; check the path and the data folder")
     try:

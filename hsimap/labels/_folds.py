@@ -6,7 +6,6 @@ import csv
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import maximum_filter
 
 from hsimap.errors import InputError, UsageError
 from hsimap.labels._deal import deal
@@ -133,6 +132,8 @@ def block_folds(labelled: NDArray[np.bool_], split: BlockSplit) -> NDArray[np.ui
     ndarray
         ``(y, x) uint8`` fold codes.
     """
+    from scipy.ndimage import maximum_filter
+
     size = split.size
     height, width = labelled.shape
     rows, cols = -(-height // size), -(-width // size)
