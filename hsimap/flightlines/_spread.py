@@ -233,8 +233,8 @@ class Spread:
         line.prepared, self._resolved = prepared, True
         tiles = prepared.plan.tiles
         facts = {"strips": tiles.n_rows, "strips_done": tiles.n_rows - len(prepared.wanted)}
-        pixels = tiles.height * tiles.width
-        done = pixels - sum(tiles.strip(k).height for k in prepared.wanted) * tiles.width
+        pixels = prepared.plan.pixels(range(tiles.n_rows))
+        done = pixels - prepared.plan.pixels(prepared.wanted)
         self._say("start", line, {**facts, "pixels": pixels, "pixels_done": done})
         for note in prepared.notes:
             self._say("warning", line, {"message": note})
@@ -266,8 +266,7 @@ class Spread:
         line.run.record(receipts)
         line.computed += len(receipts)
         line.missing -= 1
-        tiles = line.prepared.plan.tiles
-        pixels = sum(tiles.strip(k).height for k in receipts) * tiles.width
+        pixels = line.prepared.plan.pixels(sorted(receipts))
         self._say("strips", line, {"done": sorted(receipts), "pixels": pixels})
         if not line.missing:
             self._commit(line)
@@ -290,9 +289,7 @@ class Spread:
             already_complete=bool(prepared and prepared.already_complete),
             strips=tiles.n_rows if tiles else 0,
             strips_computed=computed,
-            pixels=sum(tiles.strip(k).height for k in prepared.wanted) * tiles.width
-            if prepared and tiles
-            else 0,
+            pixels=prepared.plan.pixels(prepared.wanted) if prepared else 0,
             seconds=time.monotonic() - line.started,
             maps=tuple(sorted(name for name in files if name.endswith(".tif"))),
             notes=prepared.notes if prepared else (),
