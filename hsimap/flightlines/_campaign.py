@@ -106,7 +106,7 @@ def map_lines(
                 spread.scheduler, workers=spread.workers, retries=spread.retries, device=device
             )
         )
-        tell("cluster", {"dashboard": pool.dashboard, "workers": pool.size})
+        tell("cluster", {"dashboard": pool.dashboard, "workers": pool.expected})
         yield from Spread(pool, jobs, tell=tell, pin=pin).results()
 
 

@@ -256,7 +256,19 @@ def _slurm(workers: int) -> Any:  # noqa: ANN401  # dask-jobqueue has no types
         cluster = SLURMCluster(processes=1)
     except ValueError as error:
         raise UsageError(f"jobqueue.yaml does not say enough of the jobs: {error}") from error
-    cluster.scale(workers)
+
+    async def ask() -> None:
+        cluster.scale(workers)
+        await cluster
+
+    try:
+        cluster.sync(ask)
+    except RuntimeError as error:
+        with suppress(AssertionError):  # of jobs that never were
+            cluster.close()
+        said = [line for line in str(error).splitlines() if line.strip()]
+        raise UsageError(f"SLURM takes no such job: {said[-1]}; mend jobqueue.yaml") from error
+    cluster.adapt(minimum=workers, maximum=workers)  # a job that is gone is asked for again
     return cluster
 
 
