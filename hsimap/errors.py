@@ -26,6 +26,10 @@ class InputError(HsimapError, ValueError):
     exit_code = 10
 
 
+class OutsideError(InputError):
+    """No part of the area that is asked for lies on the scene."""
+
+
 class MismatchError(HsimapError, ValueError):
     """The scene and the model do not fit each other."""
 

@@ -12,6 +12,8 @@ import typer
 
 from hsimap.cli._events import event_log
 from hsimap.cli._jobs import (
+    Aoi,
+    Bbox,
     Device,
     DryRun,
     Force,
@@ -25,6 +27,7 @@ from hsimap.cli._jobs import (
     Resampling,
     Runtime,
     Scale,
+    area_of,
 )
 from hsimap.cli._lines_progress import lines_progress
 from hsimap.cli._mosaic import print_mosaic
@@ -48,6 +51,7 @@ class Mosaic(StrEnum):
 EXAMPLES: Final = """
 hsimap batch flights --model models/boreal-demo --out maps
 hsimap batch 'flights/*/scene.bil' --out maps --workers 4
+hsimap batch flights --out maps --aoi stands.gpkg
 hsimap batch --lines lines.txt --out maps --scheduler tcp://node1:8786
 hsimap batch --stac items.json --out maps --dry-run"""
 
@@ -106,6 +110,8 @@ def run(
         Probabilities, typer.Option(help="A mosaic of classes needs all.")
     ] = Probabilities.ALL,
     intervals: Intervals = None,
+    bbox: Bbox = None,
+    aoi: Aoi = None,
     resample: Resampling = Resample.AUTO,
     scale: Scale = None,
     nodata: Nodata = None,
@@ -140,6 +146,7 @@ def run(
             resample=resample.value,
             force=force,
             overwrite=overwrite,
+            area=area_of(bbox, aoi),
         ),
         spread=fl.SpreadSettings(
             scheduler=scheduler, workers=workers, retries=retries, mixed=allow_mixed
@@ -189,7 +196,7 @@ def _print_plan(plan: BatchPlan, *, as_json: bool, dry_run: bool) -> None:
     if as_json:
         lines = [line.facts() for line in plan.lines]
         facts = {"model": plan.bundle.name, "needed_bytes": plan.needed_bytes, "lines": lines}
-        typer.echo(json.dumps(facts))
+        typer.echo(json.dumps({**facts, "outside": list(plan.outside)}))
         return
     width = max(len(line.name) for line in plan.lines)
     for line in plan.lines:
@@ -207,6 +214,8 @@ def _print_plan(plan: BatchPlan, *, as_json: bool, dry_run: bool) -> None:
     )
     if plan.skipped:
         typer.echo(f"{len(plan.skipped)} other rasters in the folders do not fit the model")
+    if plan.outside:
+        typer.echo(f"note: outside the area and left out: {', '.join(plan.outside)}", err=True)
     sys.stdout.flush()
 
 

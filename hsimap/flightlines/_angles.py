@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hsimap.errors import HsimapError
-from hsimap.flightlines._grid import positions
+from hsimap.flightlines._grid import is_part, positions
 from hsimap.flightlines._sample import sample
 from hsimap.scenes import ConstantLayer, open_scene
 
@@ -60,9 +60,8 @@ def angles_of(lines: Sequence[MappedLine], stack: ExitStack) -> list[SceneAngles
             scene = stack.enter_context(open_scene(line.scene))
         except HsimapError:
             return None
-        same = (scene.grid.height, scene.grid.width) == (line.grid.height, line.grid.width)
         layer = scene.layers.get(_LAYER)
-        if not same or layer is None or isinstance(layer, ConstantLayer):
+        if not is_part(line.grid, scene.grid) or layer is None or isinstance(layer, ConstantLayer):
             return None
         found.append(SceneAngles(scene=scene))
     return found

@@ -106,7 +106,7 @@ def map_lines(
                 spread.scheduler, workers=spread.workers, retries=spread.retries, device=device
             )
         )
-        tell("cluster", {"dashboard": pool.dashboard, "workers": pool.size})
+        tell("cluster", {"dashboard": pool.dashboard, "workers": pool.expected})
         yield from Spread(pool, jobs, tell=tell, pin=pin).results()
 
 
@@ -274,7 +274,7 @@ def _mosaic(
         return None, f"{failed} of {len(lines)} lines failed; run the same command again"
     try:
         # A mosaic of fewer lines, which an earlier call made, is replaced.
-        chosen = replace(settings.mosaic, overwrite=True)
+        chosen = replace(settings.mosaic, overwrite=True, area=settings.mapping.area)
         folders = [out / line.name for line in lines]
         return mosaic(folders, out / RESERVED, settings=chosen, progress=progress), None
     except HsimapError as error:
@@ -289,6 +289,7 @@ def _save(out: Path, plan: BatchPlan, report: BatchReport) -> None:
         "model": {"name": plan.bundle.name, "digest": plan.bundle.digest},
         **report.facts(),
         "skipped": [str(path) for path in plan.skipped],
+        "outside": list(plan.outside),
     }
     draft = out / f".{CAMPAIGN}"
     draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

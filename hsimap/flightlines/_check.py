@@ -7,7 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hsimap.errors import HsimapError, MismatchError, StorageError, UsageError
+from hsimap.errors import (
+    HsimapError,
+    InputError,
+    MismatchError,
+    OutsideError,
+    StorageError,
+    UsageError,
+)
 from hsimap.flightlines._grid import shared_grid
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.mapping.commit import read_finished
@@ -45,6 +52,8 @@ class CheckedLine:
     output_bytes: int = 0
     problem: str | None = None
     """Why it cannot be mapped."""
+    is_outside: bool = False
+    """Whether no part of it lies in the area that is mapped."""
     exit_code: int = 0
     notes: tuple[str, ...] = ()
 
@@ -56,7 +65,7 @@ class CheckedLine:
 
     @property
     def pixels(self) -> int:
-        """Pixels of the line."""
+        """Pixels of the line that are mapped."""
         return self.height * self.width
 
     def facts(self) -> dict[str, object]:
@@ -83,6 +92,8 @@ class BatchPlan:
     bundle: Bundle
     skipped: tuple[Path, ...]
     """Rasters in the named folders that the model does not fit."""
+    outside: tuple[str, ...]
+    """Names of the lines of which no part lies in the area that is mapped."""
     needed_bytes: int
     free_bytes: int
 
@@ -119,6 +130,8 @@ def check_lines(
     ------
     UsageError
         If no raster fits, or two lines would get one folder.
+    InputError
+        If all lines lie outside the area that is to be mapped.
     StorageError
         If the disk has no room for what is still to be mapped.
     """
@@ -132,15 +145,22 @@ def check_lines(
     names = _names(paths)
     if RESERVED in names:
         raise UsageError(f"a line must not be named {RESERVED!r}; rename it")
-    lines = tuple(
+    checked = [
         _check(name, path, bundle, settings=settings, out=out / name)
         for name, path in zip(names, paths, strict=True)
-    )
+    ]
+    lines = tuple(line for line in checked if not line.is_outside)
+    if not lines:
+        raise InputError(
+            f"no part of the area lies on any of the {len(checked)} lines; check the coordinates"
+            f" and their reference system"
+        )
     needed, free = _room(lines, out)
     return BatchPlan(
         lines=lines,
         bundle=bundle,
         skipped=tuple(path for path in maybe if path not in set(fitting)),
+        outside=tuple(line.name for line in checked if line.is_outside),
         needed_bytes=needed,
         free_bytes=free,
     )
@@ -185,18 +205,21 @@ def _check(
         with settings.open(path) as scene:
             adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.mapping.resample)
             plan = plan_scene(scene, adapter, bundle, settings.mapping)
+            part = plan.grid(scene.grid)
             return CheckedLine(
                 name=name,
                 path=path.resolve(),
                 out=out,
-                height=scene.grid.height,
-                width=scene.grid.width,
+                height=part.height,
+                width=part.width,
                 bands=scene.bands.n,
-                grid=scene.grid,
+                grid=part,
                 strips=plan.tiles.n_rows,
                 output_bytes=plan.output_bytes,
                 notes=(*adapter.notes, *plan.notes),
             )
+    except OutsideError:
+        return CheckedLine(name=name, path=path, out=out, is_outside=True)
     except HsimapError as error:
         return CheckedLine(
             name=name, path=path, out=out, problem=str(error), exit_code=error.exit_code

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hsimap.flightlines._lines import FilePool, MappedLine, Variable
     from hsimap.flightlines._weights import Weight
     from hsimap.geometry import Grid
+    from hsimap.labels import AreaSpec
     from hsimap.products import Layer
 
 _BLOCK: Final = 256
@@ -48,6 +49,8 @@ class MosaicSettings:
     method: Method = Method.NADIR
     template: Path | None = None
     """Raster whose grid is taken."""
+    area: AreaSpec | None = None
+    """Where the mosaic ends, if it takes no raster's grid."""
     zenith: str | None = None
     """Path of each line's layer of the view's zenith angle; ``{line}`` = the line's name."""
     overwrite: bool = False

@@ -27,6 +27,8 @@ _SPARSE: Final = 100
 """Pixels of a mosaic to each pixel of its lines, from which on they are no one campaign."""
 _SMALL: Final = 1 << 27
 """Pixels of a mosaic that nobody minds."""
+_NEAR: Final = 1e-3
+"""Pixels that grids may be off which are said to be aligned."""
 _SLACK: Final = 1e-6
 """Pixels that a bound may pass the grid by rounding."""
 
@@ -134,6 +136,15 @@ def positions(
         found = t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
     rows, cols = (np.round((values - 0.5) * _SNAP) / _SNAP for values in found)
     return rows, cols
+
+
+def is_part(part: Grid, whole: Grid) -> bool:
+    """Say whether the pixels of a grid are pixels of another one."""
+    t = ~whole.transform @ part.transform
+    row, col = round(t.f), round(t.c)
+    aligned = np.allclose(t[:6], (1, 0, col, 0, 1, row), rtol=0, atol=_NEAR)
+    rows, cols = row + part.height, col + part.width
+    return bool(aligned and row >= 0 and col >= 0 and rows <= whole.height and cols <= whole.width)
 
 
 def bounds_on(grid: Grid, line: Grid) -> Window:

@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hsimap.errors import MismatchError, UsageError
 from hsimap.products import Layer, MapFolder, RasterFile, folder_names, open_maps
 from hsimap.tasks import CLASS_NODATA, PROBABILITY_NODATA, PROBABILITY_STEPS, Kind, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hsimap.geometry import Grid
@@ -86,6 +86,10 @@ class MappedLine:
     variables: tuple[Variable, ...]
     grid: Grid
     """The finest of its maps' grids."""
+    is_part: bool = False
+    """Whether an area of its scene was mapped, and not all."""
+    nodata: float | None = None
+    """Stored value of a missing sample of the scene."""
     flags: Layer | None = None
     """Its map of quality flags."""
 
@@ -173,8 +177,15 @@ def _read_line(name: str, folder: Path) -> MappedLine:
         model_name=manifest["model"]["name"],
         variables=tuple(_variables(maps, finest)),
         grid=finest,
+        is_part="area" in manifest["identity"],
+        nodata=_nodata(manifest["identity"]),
         flags=next((layer for layer in maps.layers if layer.kind == "flags"), None),
     )
+
+
+def _nodata(identity: Mapping[str, Any]) -> float | None:
+    stated = identity.get("reading", {}).get("nodata", "None")
+    return None if stated == "None" else float(stated)
 
 
 def _variables(maps: MapFolder, finest: Grid) -> Iterator[Variable]:

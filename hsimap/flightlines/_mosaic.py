@@ -16,6 +16,7 @@ from hsimap.flightlines._compose import Composer, MosaicSettings
 from hsimap.flightlines._grid import bounds_on, check_places, shared_grid
 from hsimap.flightlines._lines import FilePool, read_lines
 from hsimap.flightlines._weights import Equal, Method, weight_of
+from hsimap.labels import Area
 from hsimap.mapping.checks import is_finished, make_folder
 from hsimap.mapping.commit import Beside, finalise, read_finished
 from hsimap.mapping.journal import RunFolder, locked
@@ -138,7 +139,8 @@ def mosaic(
 
 def _grid(lines: Sequence[MappedLine], settings: MosaicSettings) -> Grid:
     if settings.template is None:
-        return shared_grid([line.grid for line in lines])
+        grid = shared_grid([line.grid for line in lines])
+        return grid if settings.area is None else grid.crop(Area(settings.area, grid).window)
     with RasterFile(settings.template) as file:
         check_places([file.grid, *(line.grid for line in lines)])
         if settings.alone and bounds_on(file.grid, lines[0].grid).is_empty:

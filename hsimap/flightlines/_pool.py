@@ -35,6 +35,13 @@ _FOR_GOOD: Final = (
     VerificationError,
 )
 """Errors that come again however often a part is tried."""
+_CALM: Final = {
+    **{f"distributed.worker.memory.{what}": False for what in ("pause", "spill", "target")},
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+"""What dask watches 50 to 100 times a second takes 4 % of the core of each of its processes."""
 _WAIT: Final = "60s"
 _PARTING_S: Final = 5
 _DEATHS: Final = 3
@@ -68,12 +75,16 @@ class Pool:
         Connected.
     retries : int
         How often a part is tried again after an error that may pass.
+    workers : int
+        That were asked for and may still have to start.
     gpu : bool
         Whether each part takes one of a worker's GPUs.
     """
 
-    def __init__(self, client: Client, *, retries: int, gpu: bool = False) -> None:
-        self._client, self._retries = client, retries
+    def __init__(
+        self, client: Client, *, retries: int, workers: int = 1, gpu: bool = False
+    ) -> None:
+        self._client, self._retries, self._workers = client, retries, workers
         self._resources = {GPU: 1} if gpu else None
         self._queue = as_completed([], raise_errors=False)
         self._keys: dict[Any, object] = {}
@@ -86,6 +97,11 @@ class Pool:
             return len(self._client.nthreads())
         except OSError as error:
             raise _lost() from error
+
+    @property
+    def expected(self) -> int:
+        """Workers that there are or will be."""
+        return max(self.size, self._workers)
 
     @property
     def busy(self) -> int:
@@ -176,15 +192,15 @@ def open_pool(scheduler: str, *, workers: int, retries: int, device: str) -> Ite
         If it cannot be reached, or no worker offers a GPU where one is asked for.
     """
     gpu = device == "cuda"
-    calm = {f"distributed.worker.memory.{what}": False for what in ("pause", "spill", "target")}
-    limits = {"distributed.scheduler.allowed-failures": max(retries, _DEATHS), **calm}
+    limits = {"distributed.scheduler.allowed-failures": max(retries, _DEATHS), **_CALM}
     with dask.config.set(limits), ExitStack() as stack:
+        started = workers
         if scheduler == "local":
             client = stack.enter_context(Client(stack.enter_context(_here(workers, gpu=gpu))))
         elif scheduler == "slurm":
             client = stack.enter_context(Client(stack.enter_context(_slurm(workers))))
         elif "://" in scheduler:
-            client = _connect(scheduler)
+            client, started = _connect(scheduler), 1
             stack.callback(_leave, client)
         else:
             raise UsageError(
@@ -196,7 +212,7 @@ def open_pool(scheduler: str, *, workers: int, retries: int, device: str) -> Ite
                 "no worker of the cluster offers a GPU; start them with"
                 " dask worker --resources GPU=1, or use --device cpu"
             )
-        yield Pool(client, retries=retries, gpu=gpu)
+        yield Pool(client, retries=retries, workers=started, gpu=gpu)
 
 
 def _here(workers: int, *, gpu: bool) -> LocalCluster:
@@ -240,7 +256,19 @@ def _slurm(workers: int) -> Any:  # noqa: ANN401  # dask-jobqueue has no types
         cluster = SLURMCluster(processes=1)
     except ValueError as error:
         raise UsageError(f"jobqueue.yaml does not say enough of the jobs: {error}") from error
-    cluster.scale(workers)
+
+    async def ask() -> None:
+        cluster.scale(workers)
+        await cluster
+
+    try:
+        cluster.sync(ask)
+    except RuntimeError as error:
+        with suppress(AssertionError):  # of jobs that never were
+            cluster.close()
+        said = [line for line in str(error).splitlines() if line.strip()]
+        raise UsageError(f"SLURM takes no such job: {said[-1]}; mend jobqueue.yaml") from error
+    cluster.adapt(minimum=workers, maximum=workers)  # a job that is gone is asked for again
     return cluster
 
 

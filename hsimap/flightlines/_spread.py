@@ -29,8 +29,6 @@ _LEAST: Final = 4
 """Strips of a run: each run computes one tile row twice."""
 _MOST: Final = 16
 """Strips of a run: what a lost worker, or the caller's end, costs."""
-_PER_WORKER: Final = 4
-"""Runs a worker, so that all end at about the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,20 +87,40 @@ class _Line:
         return self.job.out.name
 
 
-def runs_of(wanted: Sequence[int], length: int) -> list[tuple[int, ...]]:
-    """Part strips into runs of neighbours, at most ``length`` long.
+def runs_of(wanted: Sequence[int], *, workers: int, after: int = 0) -> list[tuple[int, ...]]:
+    """Part the strips of a line into runs of neighbours.
+
+    A run computes one tile row more than its strips need, and the last one decides when all is
+    done. So no run is longer than a worker's share of what is left when it is begun, and the runs
+    of a line of few strips are equally long; those of a longer one become shorter to its end.
+
+    Parameters
+    ----------
+    wanted : sequence of int
+        In rising order.
+    workers : int
+        That compute side by side.
+    after : int
+        Strips of the lines that are begun later.
 
     Examples
     --------
-    >>> runs_of([0, 1, 2, 5, 6], 2)
-    [(0, 1), (2,), (5, 6)]
+    >>> runs_of([0, 1, 2, 3, 4, 5, 6, 9], workers=2)
+    [(0, 1, 2, 3), (4, 5, 6), (9,)]
+    >>> runs_of([0, 1, 2, 3, 4, 5, 6, 9], workers=2, after=8)
+    [(0, 1, 2, 3, 4, 5, 6), (9,)]
     """
     runs: list[list[int]] = []
-    for strip in wanted:
-        if runs and strip == runs[-1][-1] + 1 and len(runs[-1]) < length:
-            runs[-1].append(strip)
-        else:
-            runs.append([strip])
+    room = 0
+    for done, strip in enumerate(wanted):
+        if not room or strip != runs[-1][-1] + 1:
+            left = len(wanted) if len(wanted) <= _MOST else len(wanted) - done
+            share = -(-(left + after) // workers)
+            pieces = -(-left // min(max(share, _LEAST), _MOST))
+            room = -(-left // pieces)
+            runs.append([])
+        runs[-1].append(strip)
+        room -= 1
     return [tuple(run) for run in runs]
 
 
@@ -149,8 +167,12 @@ class Spread:
                 line.held.close()
 
     def _fill(self) -> Iterator[LineResult]:
-        """Hand in parts until every worker has one and another waits for it."""
-        while self._pool.busy < 2 * max(self._pool.size, 1):
+        """Hand in parts until every worker has one.
+
+        None waits behind another: what is handed in next may go before it, as a line's last step
+        before the strips of later lines.
+        """
+        while self._pool.busy < max(self._pool.size, 1):
             if not self._ready and not self._waiting:
                 return
             if not self._ready:
@@ -211,8 +233,8 @@ class Spread:
         line.prepared, self._resolved = prepared, True
         tiles = prepared.plan.tiles
         facts = {"strips": tiles.n_rows, "strips_done": tiles.n_rows - len(prepared.wanted)}
-        pixels = tiles.height * tiles.width
-        done = pixels - sum(tiles.strip(k).height for k in prepared.wanted) * tiles.width
+        pixels = prepared.plan.pixels(range(tiles.n_rows))
+        done = pixels - prepared.plan.pixels(prepared.wanted)
         self._say("start", line, {**facts, "pixels": pixels, "pixels_done": done})
         for note in prepared.notes:
             self._say("warning", line, {"message": note})
@@ -224,9 +246,8 @@ class Spread:
     def _plan_runs(self, line: _Line, prepared: PreparedLine, wanted: Sequence[int]) -> None:
         line.run = RunFolder(line.job.out, prepared.identity, overwrite=False)
         line.held.callback(line.run.close)
-        parts = -(-_PER_WORKER * max(self._pool.size, 1) // self._n)
-        length = min(max(-(-len(wanted) // parts), _LEAST), _MOST)
-        runs = runs_of(wanted, length)
+        after = (self._n - line.index - 1) * prepared.plan.tiles.n_rows
+        runs = runs_of(wanted, workers=self._pool.expected, after=after)
         line.missing = len(runs)
         for run in runs:
             self._push("strips", line, run)
@@ -245,8 +266,7 @@ class Spread:
         line.run.record(receipts)
         line.computed += len(receipts)
         line.missing -= 1
-        tiles = line.prepared.plan.tiles
-        pixels = sum(tiles.strip(k).height for k in receipts) * tiles.width
+        pixels = line.prepared.plan.pixels(sorted(receipts))
         self._say("strips", line, {"done": sorted(receipts), "pixels": pixels})
         if not line.missing:
             self._commit(line)
@@ -269,9 +289,7 @@ class Spread:
             already_complete=bool(prepared and prepared.already_complete),
             strips=tiles.n_rows if tiles else 0,
             strips_computed=computed,
-            pixels=sum(tiles.strip(k).height for k in prepared.wanted) * tiles.width
-            if prepared and tiles
-            else 0,
+            pixels=prepared.plan.pixels(prepared.wanted) if prepared else 0,
             seconds=time.monotonic() - line.started,
             maps=tuple(sorted(name for name in files if name.endswith(".tif"))),
             notes=prepared.notes if prepared else (),

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import shapely
-from scipy.ndimage import distance_transform_edt
 
-from hsimap.errors import MismatchError, UsageError
-from hsimap.flightlines._grid import positions
+from hsimap.errors import HsimapError, MismatchError, UsageError
+from hsimap.flightlines._grid import is_part, positions
 from hsimap.flightlines._sample import sample
+from hsimap.geometry import Window
+from hsimap.scenes import open_scene
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.flightlines._lines import FilePool, MappedLine
-    from hsimap.geometry import Grid, Window
+    from hsimap.geometry import Grid
+    from hsimap.scenes import Scene
 
 _LEAST: Final = 0.25
 """Pixels: the distance to the edge of a valid pixel that lies on the edge."""
+_ROWS: Final = 128
+"""Rows of a scene that its middle line is found from."""
 _SQUARE: Final = 0.95
 """Shorter over longer side from which on a swath counts as square."""
 _ZENITH: Final = (
@@ -102,9 +106,28 @@ def axis_of(valid: NDArray[np.bool_], line: Grid, *, step: int) -> Axis:
     rows, cols = rows[order], cols[order]
     ends = np.flatnonzero(np.diff(rows, prepend=-1, append=-1))
     keep = np.unique(np.concatenate([ends[:-1], ends[1:] - 1]))  # the ends of each row
-    y, x = rows[keep] * step, cols[keep] * step
+    return _axis_through(rows[keep] * step, cols[keep] * step, line, side=step)
+
+
+def axis_of_scene(scene: Scene) -> Axis:
+    """Find the middle line of a scene of which a part alone was mapped.
+
+    Of its rows some are read, at even distances.
+    """
+    grid = scene.grid
+    ends = []
+    for row in np.unique(np.linspace(0, grid.height - 1, _ROWS).round().astype(int)).tolist():
+        _, valid = scene.read(Window(row=row, col=0, height=1, width=grid.width))
+        found = np.flatnonzero(valid[0])
+        ends += [(row, int(found[0])), (row, int(found[-1]))] if found.size else []
+    rows, cols = np.array(ends or [(0, 0), (grid.height - 1, grid.width - 1)]).T
+    return _axis_through(rows, cols, grid, side=1)
+
+
+def _axis_through(rows: NDArray[np.intp], cols: NDArray[np.intp], line: Grid, *, side: int) -> Axis:
+    """Return the middle line of the smallest rectangle around squares of so many pixels."""
     corners = np.concatenate(
-        [np.stack([x + i, y + j], axis=1) for i in (0, step) for j in (0, step)]
+        [np.stack([cols + i, rows + j], axis=1) for i in (0, side) for j in (0, side)]
     )
     corners = np.minimum(corners, (line.width, line.height))
     box = shapely.minimum_rotated_rectangle(shapely.MultiPoint(corners.astype(float)))
@@ -162,6 +185,8 @@ def edge_distance(valid: NDArray[np.bool_], line: Grid, *, step: int, keep: Path
     keep : Path
         File that the field is kept in, so that it takes no memory.
     """
+    from scipy.ndimage import distance_transform_edt
+
     size = line.pixel_size
     field = distance_transform_edt(np.pad(valid, 1))[1:-1, 1:-1]
     np.save(keep, ((field - 0.5) * (size * step)).clip(min=0).astype(np.float32))
@@ -265,5 +290,18 @@ def weight_of(
     file = pool.get(line.folder / f"{finest.name}.tif")
     valid, step = file.coarse_valid()
     if method is Method.NADIR:
+        if whole := _whole_swath(line):
+            return whole
         return axis_of(valid, file.grid, step=step)
     return edge_distance(valid, file.grid, step=step, keep=scratch / f"{line.name}.distance.npy")
+
+
+def _whole_swath(line: MappedLine) -> Axis | None:
+    """Return the middle of a line that a part of was mapped; None where its scene is not there."""
+    if not line.is_part or line.scene is None or not line.scene.exists():
+        return None
+    try:
+        with open_scene(line.scene, nodata=line.nodata) as scene:
+            return axis_of_scene(scene) if is_part(line.grid, scene.grid) else None
+    except HsimapError:
+        return None

@@ -13,7 +13,7 @@ import pyproj
 import shapely
 from pyproj.exceptions import CRSError
 
-from hsimap.errors import InputError, UsageError
+from hsimap.errors import OutsideError, UsageError
 from hsimap.geometry import Window, round_up
 from hsimap.labels._features import Features, read_features, to_pixels, to_scene_crs
 from hsimap.labels._vector import VectorBand
@@ -73,8 +73,10 @@ class Area:
     ------
     UsageError
         If there is no such file, the reference system is unknown, or the file holds no polygon.
+    OutsideError
+        If no part of the area lies on the scene.
     InputError
-        If no part of the area lies on the scene, or one of the two lacks a reference system.
+        If one of the two lacks a reference system.
     """
 
     def __init__(self, spec: AreaSpec, grid: Grid, *, step: int = 1) -> None:
@@ -87,7 +89,7 @@ class Area:
         frame = shapely.box(0, 0, grid.width, grid.height)
         near = shape[shapely.area(shapely.intersection(shape, frame)) > _LEAST_SHARE]
         if not near.size:
-            raise InputError(
+            raise OutsideError(
                 f"no part of {' and '.join(str(part.path) for part in found)} lies on the scene;"
                 " check the coordinates and their reference system"
             )

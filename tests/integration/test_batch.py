@@ -25,6 +25,7 @@ from hsimap.flightlines import (
     map_lines,
     threads_for,
 )
+from hsimap.flightlines._pool import open_pool
 from hsimap.mapping import MapSettings
 from hsimap.mapping.parts import LineJob, map_strips, prepare_line
 from hsimap.products import RUN_FOLDER, verify_folder
@@ -229,6 +230,17 @@ def worker_ids():
     """The processes that this one's cluster computes in."""
     children = psutil.Process().children(recursive=True)
     return [p.pid for p in children if "spawn_main" in " ".join(p.cmdline())]
+
+
+def test_local_workers_are_not_watched_closely():
+    import dask
+
+    with open_pool("local", workers=2, retries=0, device="cpu") as pool:
+        assert pool.expected == pool.size == 2
+        for name, found in (("worker.profile.enabled", False), ("admin.tick.interval", "500ms")):
+            pool.submit(name, dask.config.get, f"distributed.{name}", priority=0)
+            assert pool.busy == 1
+            assert pool.next() == (name, found)
 
 
 def test_two_workers_one_killed_twice_give_the_bytes_of_one_process(long_line, tmp_path):

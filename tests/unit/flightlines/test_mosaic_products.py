@@ -12,6 +12,7 @@ import pystac
 import pytest
 import rasterio
 import shapely
+from clean import assert_clean
 from pystac.validation import validate_dict
 from rasterio.features import rasterize
 
@@ -44,6 +45,11 @@ def test_a_catalogue_of_mosaic_and_lines_says_what_came_of_what(made, lines, tmp
     ]
     assert {"cover", "cover_agreement", "source_line", "n_obs"} <= set(items["mosaic"].assets)
     assert items["mosaic"].properties["processing:lineage"].startswith("Mapped from 3 flight lines")
+
+
+def test_other_tools_find_no_fault_in_any_map(made, lines):
+    for path in [p for folder in (made.folder, lines[0]) for p in sorted(folder.glob("*.tif"))]:
+        assert_clean(path)
 
 
 def test_lines_that_are_named_alike_go_by_their_folders(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from clean import assert_clean
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from hsimap.errors import StorageError, UsageError, VerificationError
 from hsimap.geometry import Grid
 from hsimap.products import (
     Layer,
+    flag_layer,
     is_map_folder,
     read_manifest,
     verify_folder,
@@ -95,6 +97,22 @@ def test_class_maps_have_a_palette_and_overviews_that_invent_no_code(tmp_path):
         assert file.colormap(1)[5] == (0x76, 0x2A, 0x83, 255)
         coarse = file.read(1, out_shape=(375, 350))
     assert set(np.unique(coarse)) <= {1, 5, 9, 255}
+
+
+@pytest.mark.parametrize("kind", ["classes", "values", "probabilities", "flags"])
+def test_other_tools_find_no_fault(tmp_path, kind):
+    where, rng = grid(1300, 700), np.random.default_rng(3)
+    if kind == "flags":
+        made = flag_layer(where, ["gone", "odd"])
+        values = rng.choice([0, 1, 3, 255], (1, 1300, 700))
+    elif kind == "values":
+        made, values = layer(kind, HEIGHT, where), rng.normal(size=(1, 1300, 700))
+    else:
+        names = tuple(label.name for label in TREES.classes) if kind == "probabilities" else None
+        made = layer(kind, TREES, where, names)
+        values = rng.choice([1, 5, 9, made.nodata], (len(made.bands), 1300, 700))
+    path, *_ = write_layer(tmp_path, made, reader(values.astype(made.dtype)))
+    assert_clean(path)
 
 
 def test_value_overviews_are_averages(tmp_path):
