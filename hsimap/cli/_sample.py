@@ -46,6 +46,14 @@ def run(
             metavar="N",
         ),
     ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of a line's width that a campaign's next line sees, too. Default: 0.23.",
+            min=0,
+            max=0.9,
+        ),
+    ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="Format of a campaign's scenes.")
     ] = Format.GEOTIFF,
@@ -58,9 +66,11 @@ def run(
 
     if campaign is not None and layout is Layout.TAIGA:
         raise UsageError("--campaign and --layout taiga exclude each other; give one of them")
+    if overlap is not None and campaign is None:
+        raise UsageError("--overlap is of a campaign's lines; give --campaign N, too")
     if campaign is not None:
         written = synthetic.write_campaign(
-            folder, size=size, seed=seed, lines=campaign, form=form.value
+            folder, size=size, seed=seed, lines=campaign, form=form.value, overlap=overlap
         )
         paths = [path for files in written.values() for path in files.values()]
     elif layout is Layout.TAIGA:

@@ -35,6 +35,7 @@ BLOCK_ROWS: Final = 128
 MAX_LINES: Final = 64
 _SIDELAP: Final = 1.3
 """Width of a line over the distance to the next one, before the bends of its edges."""
+_MOST_OVERLAP: Final = 0.9
 _SWATH: Final = 0.47
 """Half of the imaged width over the width of the raster."""
 _CROSS_FROM: Final = 4
@@ -71,11 +72,13 @@ class CampaignLine:
             yield Window(row=row, col=0, height=height, width=self.width)
 
 
-def plan_campaign(*, size: int, seed: int, lines: int) -> tuple[CampaignLine, ...]:
+def plan_campaign(
+    *, size: int, seed: int, lines: int, overlap: float | None = None
+) -> tuple[CampaignLine, ...]:
     """Lay flight lines over a forest.
 
-    Parallel lines are flown to and fro and overlap by about a quarter of their width; each strays
-    by a few degrees. From four lines on, the last one crosses the others.
+    Parallel lines are flown to and fro; each strays by a few degrees. From four lines on, the last
+    one crosses the others.
 
     Parameters
     ----------
@@ -85,18 +88,22 @@ def plan_campaign(*, size: int, seed: int, lines: int) -> tuple[CampaignLine, ..
         Which forest and flights.
     lines : int
         How many, from 2 on.
+    overlap : float, optional
+        Share of a line's width that the next one sees as well, from 0 to 0.9; by default 0.23.
 
     Raises
     ------
     UsageError
-        If there are too few or too many lines.
+        If there are too few or too many lines, or they overlap too much.
     """
+    if overlap is not None and not 0 <= overlap <= _MOST_OVERLAP:
+        raise UsageError(f"lines overlap by a share of 0 to {_MOST_OVERLAP}, got {overlap:g}")
     if not 2 <= lines <= MAX_LINES:  # noqa: PLR2004  # one line is no campaign
         raise UsageError(f"a campaign has 2 to {MAX_LINES} lines, got {lines}")
     forest = flight_line(size=size, seed=seed)
     parallel = lines - (lines >= _CROSS_FROM)
     step = size / parallel
-    width = max(16, round(_SIDELAP * step))
+    width = max(16, round(step * (_SIDELAP if overlap is None else 1 / (1 - overlap))))
     first = np.radians(6 + 8 * float(uniform(seed, _TURN)))
     planned = []
     for k in range(lines):

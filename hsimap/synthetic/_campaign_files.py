@@ -38,7 +38,13 @@ def line_folder(number: int) -> str:
 
 
 def write_campaign(
-    folder: str | os.PathLike[str], *, size: int, seed: int, lines: int, form: Form = "geotiff"
+    folder: str | os.PathLike[str],
+    *,
+    size: int,
+    seed: int,
+    lines: int,
+    form: Form = "geotiff",
+    overlap: float | None = None,
 ) -> dict[str, dict[str, Path]]:
     """Write overlapping flight lines over one simulated forest, each turned its own way.
 
@@ -58,6 +64,8 @@ def write_campaign(
     form : str
         ``geotiff``, or ``envi`` for scenes as raw BIL files with a rotated ``map info``; labels
         are GeoTIFFs.
+    overlap : float, optional
+        Share of a line's width that the next one sees as well, from 0 to 0.9; by default 0.23.
 
     Returns
     -------
@@ -76,7 +84,7 @@ def write_campaign(
             f"a campaign has a size of at least {MIN_SIZE} px and a seed from 0, got size {size},"
             f" seed {seed}"
         )
-    planned = plan_campaign(size=size, seed=seed, lines=lines)
+    planned = plan_campaign(size=size, seed=seed, lines=lines, overlap=overlap)
     written = {
         line_folder(line.number): _write_line(Path(folder) / line_folder(line.number), line, form)
         for line in planned

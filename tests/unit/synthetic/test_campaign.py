@@ -172,3 +172,20 @@ def test_values_out_of_range_are_refused(tmp_path, change):
     with pytest.raises(UsageError, match="campaign"):
         write_campaign(tmp_path / "none", **{"size": 64, "seed": 1, "lines": 2} | change)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5])
+def test_lines_overlap_by_the_share_that_is_asked_for(overlap):
+    first, second, *_ = plan_campaign(size=3000, seed=3, lines=3, overlap=overlap)
+    distance = np.hypot(
+        *np.subtract(
+            second.to_forest @ (second.width / 2, second.height / 2),
+            first.to_forest @ (first.width / 2, first.height / 2),
+        )
+    )
+    assert 1 - distance / first.width == pytest.approx(overlap, abs=1e-3)
+
+
+def test_lines_that_overlap_wholly_are_refused():
+    with pytest.raises(UsageError, match=r"a share of 0 to 0\.9, got 0\.95"):
+        plan_campaign(size=300, seed=3, lines=3, overlap=0.95)
