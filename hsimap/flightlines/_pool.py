@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -76,13 +77,13 @@ class Pool:
     retries : int
         How often a part is tried again after an error that may pass.
     workers : int
-        That were asked for and may still have to start.
+        That were asked for and may still have to start; 0 = a running cluster has its own.
     gpu : bool
         Whether each part takes one of a worker's GPUs.
     """
 
     def __init__(
-        self, client: Client, *, retries: int, workers: int = 1, gpu: bool = False
+        self, client: Client, *, retries: int, workers: int = 0, gpu: bool = False
     ) -> None:
         self._client, self._retries, self._workers = client, retries, workers
         self._resources = {GPU: 1} if gpu else None
@@ -101,7 +102,15 @@ class Pool:
     @property
     def expected(self) -> int:
         """Workers that there are or will be."""
-        return max(self.size, self._workers)
+        return max(self.size, self._workers, 1)
+
+    @property
+    def at_once(self) -> int:
+        """Parts that are handed in before one comes back: one a worker.
+
+        A running cluster gets two, as it may grow where work waits.
+        """
+        return self.expected if self._workers else 2 * self.expected
 
     @property
     def busy(self) -> int:
@@ -200,7 +209,7 @@ def open_pool(scheduler: str, *, workers: int, retries: int, device: str) -> Ite
         elif scheduler == "slurm":
             client = stack.enter_context(Client(stack.enter_context(_slurm(workers))))
         elif "://" in scheduler:
-            client, started = _connect(scheduler), 1
+            client, started = _connect(scheduler), 0
             stack.callback(_leave, client)
         else:
             raise UsageError(
@@ -256,20 +265,26 @@ def _slurm(workers: int) -> Any:  # noqa: ANN401  # dask-jobqueue has no types
         cluster = SLURMCluster(processes=1)
     except ValueError as error:
         raise UsageError(f"jobqueue.yaml does not say enough of the jobs: {error}") from error
-
-    async def ask() -> None:
-        cluster.scale(workers)
-        await cluster
-
-    try:
-        cluster.sync(ask)
-    except RuntimeError as error:
-        with suppress(AssertionError):  # of jobs that never were
-            cluster.close()
-        said = [line for line in str(error).splitlines() if line.strip()]
-        raise UsageError(f"SLURM takes no such job: {said[-1]}; mend jobqueue.yaml") from error
+    refused = _refusal(cluster.job_script())
+    if refused:
+        cluster.close()
+        raise UsageError(f"SLURM takes no such job: {refused}; mend jobqueue.yaml")
+    cluster.scale(workers)
     cluster.adapt(minimum=workers, maximum=workers)  # a job that is gone is asked for again
     return cluster
+
+
+def _refusal(script: str) -> str:
+    """Return what SLURM says against a job; nothing where it would take it."""
+    try:
+        words = ["sbatch", "--test-only"]
+        found = subprocess.run(words, input=script, capture_output=True, text=True, check=False)  # noqa: S603  # ours
+    except OSError as error:
+        return f"sbatch does not start ({error})"
+    if not found.returncode:
+        return ""
+    said = [line for line in found.stderr.splitlines() if line.strip()]
+    return said[-1] if said else f"sbatch ended with {found.returncode}"
 
 
 def _offers_gpu(client: Client) -> bool:

@@ -167,12 +167,12 @@ class Spread:
                 line.held.close()
 
     def _fill(self) -> Iterator[LineResult]:
-        """Hand in parts until every worker has one.
+        """Hand in parts until the pool has as many as it takes.
 
-        None waits behind another: what is handed in next may go before it, as a line's last step
-        before the strips of later lines.
+        That is one a worker where it can be: what waited would go before what is handed in later,
+        as the strips of later lines before a line's last step.
         """
-        while self._pool.busy < max(self._pool.size, 1):
+        while self._pool.busy < self._pool.at_once:
             if not self._ready and not self._waiting:
                 return
             if not self._ready:

@@ -236,7 +236,7 @@ def test_local_workers_are_not_watched_closely():
     import dask
 
     with open_pool("local", workers=2, retries=0, device="cpu") as pool:
-        assert pool.expected == pool.size == 2
+        assert pool.expected == pool.size == pool.at_once == 2
         for name, found in (("worker.profile.enabled", False), ("admin.tick.interval", "500ms")):
             pool.submit(name, dask.config.get, f"distributed.{name}", priority=0)
             assert pool.busy == 1
