@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import distributed, nn
 
@@ -44,6 +46,7 @@ def image(rank, step):
 
 def worker(rank, file, folder):
     torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # the machine's name may lead nowhere
     distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=N)
     net = Net(gradnorm)
     model = nn.parallel.DistributedDataParallel(net, find_unused_parameters=False)
