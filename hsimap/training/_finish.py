@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from safetensors.torch import save as save_safetensors
 
-from hsimap.bundle import Bundle, BundleFields, TileDefaults
+from hsimap.bundle import Bundle, BundleFields, SpectralSpread, TileDefaults
 from hsimap.evaluation import TaskScores, score_stands, score_task, square_blocks
 from hsimap.geometry import round_up
 from hsimap.labels import TEST
 from hsimap.runtimes import export_onnx
 from hsimap.runtimes._memory import measure_activations
 from hsimap.training._calibrate import apply_temperature, calibrate
+from hsimap.training._dispensable import find_dispensable
 from hsimap.training._seams import choose_crop, measure_seams
 from hsimap.training._validation import LiveRuntime, predict_fold, whole_targets
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from hsimap.bundle import InputSpec
     from hsimap.networks import MappingNetwork
     from hsimap.recipes import Recipe
     from hsimap.runtimes import ParityReport
@@ -129,12 +131,13 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
     calibration = calibrate(network, opened.scenes, trim=seams.trim, device=device)
     if calibration is not None:
         apply_temperature(network, calibration)
+    bands, spare = _input_of(trained, trim=seams.trim)
     metrics = score_test(network, opened.scenes, trim=seams.trim, device=device)
     onnx, parity = export_onnx(network)
     fields = BundleFields(
         name=recipe.name,
         description=recipe.description,
-        input=opened.input.model_copy(update={"mean_spectrum": trained.statistics.mean}),
+        input=bands,
         tasks=network.spec.tasks,
         outputs=network.outputs,
         alignment=network.alignment,
@@ -148,6 +151,7 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
         calibration=calibration,
         provenance=_provenance(recipe, seams, parity)
         | dict(trained.facts)
+        | spare
         | {"cpu_seconds_finishing": round(time.process_time() - started, 1)},
     )
     weights = {name: _stored(value) for name, value in network.state_dict().items()}
@@ -157,6 +161,27 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
         needed = measure_activations(draft)
     fields = fields.model_copy(update=needed)
     return Bundle.save(out, fields, files, overwrite=overwrite)
+
+
+def _input_of(trained: Trained, *, trim: int) -> tuple[InputSpec, dict[str, Any]]:
+    """Return what the bundle says of its input, and facts of the bands that may be missing."""
+    opened, found = trained.opened, trained.statistics
+    changes: dict[str, Any] = {
+        "mean_spectrum": found.mean, "spread": SpectralSpread.of(found.spread)
+    }  # fmt: skip
+    limit, facts = trained.recipe.training.dispensable, dict[str, Any]()
+    if limit:
+        known = opened.input.wavelength_nm or range(opened.input.n_bands)
+        changes["dispensable"], told = find_dispensable(
+            trained.network,
+            opened.scenes,
+            spread=found.spread,
+            order=np.argsort(known, kind="stable").tolist(),
+            limit=limit,
+            trim=trim,
+        )
+        facts["dispensable"] = told
+    return opened.input.model_copy(update=changes), facts
 
 
 def result_of(bundle: Bundle) -> dict[str, Any]:
