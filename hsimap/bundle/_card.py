@@ -90,7 +90,7 @@ def _input(spec: InputSpec) -> Iterator[tuple[str, str]]:
     yield "storage type", spec.dtype
     if spec.spread is not None:
         n = len(spec.spread.components)
-        yield "broader or coarser bands", f"estimated by {n} components of the training spectra"
+        yield "broader or coarser bands", f"estimated with {n} components of the training spectra"
     if spec.dispensable:
         yield "bands that a scene may lack", _runs(spec)
 

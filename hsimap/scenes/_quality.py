@@ -105,11 +105,16 @@ def flag_samples(
 
     Parameters
     ----------
-    values, mask, missing
+    values, missing
         See :func:`flag_missing`.
+    mask : ndarray or None
+        ``(y, x)`` or ``(band, y, x)`` True = valid, as the file says. A sample that is masked in
+        some bands only is missing there.
     limits : tuple
         See :func:`beyond`.
     """
+    if mask is not None and mask.ndim == values.ndim:
+        return _flag_band_masks(values, mask, missing, limits)
     low, high = limits
     unsigned = values.dtype.kind == "u" or (values.dtype.kind == "i" and low == 0)
     if unsigned and high is not None:
@@ -119,6 +124,25 @@ def flag_samples(
             return _flag_integers(plain, mask, gone, int(high))
     flags = flag_missing(values, mask, missing)
     flags[(flags == 0) & beyond(values, limits)] = Quality.OUT_OF_RANGE
+    return flags
+
+
+def _flag_band_masks(
+    values: NDArray[np.generic],
+    mask: NDArray[np.bool_],
+    missing: np.generic | None,
+    limits: Limits,
+) -> NDArray[np.uint8]:
+    """Flag samples of which the file masks some bands and not others."""
+    shown: NDArray[np.bool_] = np.logical_or.reduce(mask, axis=0)
+    odd = shown & ~mask.all(axis=0)
+    known = mask[:, odd]
+    if missing is not None:
+        known &= values[:, odd] != missing
+    if values.dtype.kind == "f":
+        known &= np.isfinite(values[:, odd])
+    flags = flag_samples(values, shown, missing, limits)
+    flags[odd] = np.where(known.any(axis=0), Quality.PARTLY_MISSING, Quality.NO_DATA)
     return flags
 
 

@@ -97,6 +97,8 @@ def spread_of(mean: NDArray[np.float64], covariance: NDArray[np.float64]) -> Spr
         values, vectors = np.linalg.eigh(correlation - np.diag(own))
         components = (vectors[:, -n:] * np.sqrt(np.maximum(values[-n:], 0))).T
         own = np.clip(1 - (components**2).sum(axis=0), _LEAST_NOISE, 1.0)
+    # Where the rounds end beyond all of a band's variance, its components share that out.
+    components = components / np.sqrt(np.maximum((components**2).sum(axis=0), 1.0))
     own = np.clip(1 - (components**2).sum(axis=0), _LEAST_NOISE, 1.0)
     kept = components[(components**2).sum(axis=1) > _LEAST_NOISE][::-1]
     return Spread(mean=np.asarray(mean, float), components=kept * std, noise=np.sqrt(own) * std)

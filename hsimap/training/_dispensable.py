@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from hsimap.geometry import Window
 from hsimap.labels import VALIDATION
-from hsimap.training._folds import FoldView
-from hsimap.training._validation import score_views
+from hsimap.training._validation import LiveRuntime, TaskStatistics, blank, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,47 +17,19 @@ if TYPE_CHECKING:
 
     from hsimap.networks import MappingNetwork
     from hsimap.spectra import Spread
-    from hsimap.training._folds import LabelledScene
+    from hsimap.training._folds import FoldView, LabelledScene
 
     Scores = Mapping[str, Mapping[str, float]]
+    Patch = tuple[FoldView, Window]
+    Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 _RUNS: Final = 16
-"""Runs of neighbouring bands that are tried, each with one validation."""
+"""Runs of neighbouring bands that are tried, each with one look at all patches."""
+_MOST_PIXELS: Final = 1 << 19
+"""Pixels of the patches that are looked at; bounds the cost whatever the size of the scenes."""
+_BATCH: Final = 8
 _SCORES: Final = ("overall_accuracy", "balanced_accuracy", "r2")
 """Those that are the better the higher, on a scale that ends at 1."""
-
-
-class WithoutBands(FoldView):
-    """A fold of a scene as the network gets it where the scene lacks some bands.
-
-    Parameters
-    ----------
-    scene : LabelledScene
-        The scene, with all bands.
-    fold : int
-        1 training, 2 validation, 3 test.
-    lost : ndarray
-        Indices of the bands that are not there; they are estimated from the others.
-    spread : Spread
-        Of the training spectra.
-    """
-
-    def __init__(
-        self, scene: LabelledScene, fold: int, *, lost: NDArray[np.intp], spread: Spread
-    ) -> None:
-        super().__init__(scene, fold)
-        self._lost = lost
-        self._kept = np.setdiff1d(np.arange(spread.mean.size), lost)
-        weights, offset = spread.given(np.eye(spread.mean.size)[self._kept])
-        self._weights = weights[lost].astype(np.float32)
-        self._offset = offset[lost, None].astype(np.float32)
-
-    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Convert as the view does, with estimates in place of the lost bands."""
-        image = np.array(super().to_network(values), dtype=np.float32)
-        kept = image[self._kept].reshape(self._kept.size, -1)
-        image[self._lost] = (self._weights @ kept + self._offset).reshape(-1, *image.shape[1:])
-        return image
 
 
 def find_dispensable(
@@ -67,12 +39,13 @@ def find_dispensable(
     spread: Spread,
     order: Sequence[int],
     limit: float,
-    trim: int,
 ) -> tuple[tuple[int, ...], dict[str, Any]]:
     """Find the most bands whose absence at once lowers no validation score by more than a limit.
 
-    Up to 16 runs of neighbouring bands are left out one at a time. In the order of what they cost,
-    the longest list of runs that keeps the limit together is found by halving.
+    Up to 16 runs of neighbouring bands are left out one at a time; what is left out is estimated
+    from the rest. In the order of what they cost, the longest list of runs that keeps the limit
+    together is found by halving. All is done on patches of the validation fold, at most half a
+    million pixels, spread evenly.
 
     Parameters
     ----------
@@ -81,47 +54,76 @@ def find_dispensable(
     scenes : sequence of LabelledScene
         All scenes; each is seen as the validation fold sees it.
     spread : Spread
-        What stands for absent bands: their estimate from the others.
+        Of the training spectra.
     order : sequence of int
         The bands in the order of their wavelengths.
     limit : float
         Largest loss of an overall or balanced accuracy or of an R².
-    trim : int
-        Context of a tile on each side, in pixels.
 
     Returns
     -------
     bands : tuple of int
         In rising order.
     facts : dict
-        ``limit``, ``runs``, what each ``run_costs``, what the bands that were found cost together
-        (``cost``), and the number of ``validations``; for the provenance.
+        ``limit`` and, unless the fold is empty, number of ``runs``, the ``run_costs`` of each, what the bands that were found
+        cost together (``cost``), and the number of ``passes`` over the patches.
     """
-    views = [scene.view(VALIDATION) for scene in scenes]
-    device = next(network.parameters()).device
-    whole = score_views(network, views, trim=trim, device=device)
+    patches = _patches(scenes, network.spec.patch)
+    if not patches:
+        return (), {"limit": limit, "passes": 0}
+    whole = _score(network, patches, lambda image: image)
     runs = [run for run in np.array_split(np.asarray(order), _RUNS) if run.size]
-    tried = 0
+    passes = 1
 
     def cost(chosen: Sequence[int]) -> float:
-        nonlocal tried
-        tried += 1
+        nonlocal passes
+        passes += 1
         lost = np.sort(np.concatenate([runs[i] for i in chosen]))
-        without = [WithoutBands(scene, VALIDATION, lost=lost, spread=spread) for scene in scenes]
-        return _loss(whole, score_views(network, without, trim=trim, device=device))
+        return _loss(whole, _score(network, patches, without(lost, spread)))
 
     costs = [cost([i]) for i in range(len(runs))] if len(runs) > 1 else []
     ranked = np.argsort(costs, kind="stable").tolist()
     n, together = longest(lambda n: cost(ranked[:n]), most=len(runs) - 1, limit=limit)
-    found = np.concatenate([[], *(runs[i] for i in ranked[:n])]).astype(int)
+    found = np.concatenate([np.zeros(0, dtype=int), *(runs[i] for i in ranked[:n])])
     facts = {
         "limit": limit,
         "runs": len(runs),
         "run_costs": [round(value, 4) for value in costs],
         "cost": round(together, 4),
-        "validations": tried + 1,
+        "passes": passes,
     }
     return tuple(sorted(found.tolist())), facts
+
+
+def without(lost: NDArray[np.intp], spread: Spread) -> Change:
+    """Return what estimates some bands from the others.
+
+    Parameters
+    ----------
+    lost : ndarray
+        Indices of the bands that are not there.
+    spread : Spread
+        Of the training spectra.
+
+    Returns
+    -------
+    callable
+        Takes ``(batch, band, y, x)`` in storage units and gives a changed copy.
+    """
+    n_bands = spread.mean.size
+    kept = np.setdiff1d(np.arange(n_bands), lost)
+    weights, offset = (
+        part[lost].astype(np.float32) for part in spread.given(np.eye(n_bands)[kept])
+    )
+
+    def change(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        changed = image.copy()
+        n, _, height, width = image.shape
+        found = weights @ image[:, kept].reshape(n, kept.size, -1) + offset[:, None]
+        changed[:, lost] = found.reshape(n, lost.size, height, width)
+        return changed
+
+    return change
 
 
 def longest(cost: Callable[[int], float], *, most: int, limit: float) -> tuple[int, float]:
@@ -152,3 +154,37 @@ def _loss(whole: Scores, part: Scores) -> float:
         if np.isfinite(found.get(name, np.nan))
     ]
     return max((float(loss) for loss in losses), default=np.inf)
+
+
+def _patches(scenes: Sequence[LabelledScene], side: int) -> list[Patch]:
+    """Return windows over the validation fold, thinned evenly to bound their pixels."""
+    views = [scene.view(VALIDATION) for scene in scenes]
+    found = [
+        (view, Window(row=window.row, col=window.col, height=side, width=side))
+        for view in views
+        for window in view.windows(side)
+    ]
+    step = -(-len(found) * side**2 // _MOST_PIXELS)
+    return found[:: max(step, 1)]
+
+
+def _score(network: MappingNetwork, patches: Sequence[Patch], change: Change) -> Scores:
+    """Return the scores of each task over the patches, of changed images."""
+    tasks = {task.name: task for task in network.spec.tasks}
+    metrics = {name: TaskStatistics(task) for name, task in tasks.items()}
+    runtime = LiveRuntime(network, next(network.parameters()).device)
+    for first in range(0, len(patches), _BATCH):
+        batch = patches[first : first + _BATCH]
+        read = [view.read(window) for view, window in batch]
+        stored = [view.to_network(part[0]) for (view, _), part in zip(batch, read, strict=True)]
+        image = np.stack(stored).astype(np.float32)
+        valid = np.stack([part[1] for part in read])
+        outputs = runtime.forward(change(image), valid[:, None].astype(np.float32))
+        for n, (view, window) in enumerate(batch):
+            targets = view.targets(window)
+            for output in network.outputs:
+                task = tasks[output.task]
+                found = decide(task, outputs[output.name][n])
+                seen = np.where(valid[n], targets[task.name], blank(task, valid[n].shape))
+                metrics[task.name].update(seen, found)
+    return {name: metric.compute() for name, metric in metrics.items()}

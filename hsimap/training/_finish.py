@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
@@ -14,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from safetensors.torch import save as save_safetensors
 
-from hsimap.bundle import Bundle, BundleFields, SpectralSpread, TileDefaults
+from hsimap.bundle import Bundle, BundleFields, TileDefaults
 from hsimap.evaluation import TaskScores, score_stands, score_task, square_blocks
 from hsimap.geometry import round_up
 from hsimap.labels import TEST
 from hsimap.runtimes import export_onnx
 from hsimap.runtimes._memory import measure_activations
 from hsimap.training._calibrate import apply_temperature, calibrate
-from hsimap.training._dispensable import find_dispensable
+from hsimap.training._commit import git_commit
+from hsimap.training._complete import describe_input
 from hsimap.training._seams import choose_crop, measure_seams
 from hsimap.training._validation import LiveRuntime, predict_fold, whole_targets
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from hsimap.bundle import InputSpec
     from hsimap.networks import MappingNetwork
     from hsimap.recipes import Recipe
     from hsimap.runtimes import ParityReport
@@ -131,13 +130,13 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
     calibration = calibrate(network, opened.scenes, trim=seams.trim, device=device)
     if calibration is not None:
         apply_temperature(network, calibration)
-    bands, spare = _input_of(trained, trim=seams.trim)
+    spectra, spare = describe_input(network, recipe, opened, trained.statistics)
     metrics = score_test(network, opened.scenes, trim=seams.trim, device=device)
     onnx, parity = export_onnx(network)
     fields = BundleFields(
         name=recipe.name,
         description=recipe.description,
-        input=bands,
+        input=spectra,
         tasks=network.spec.tasks,
         outputs=network.outputs,
         alignment=network.alignment,
@@ -163,27 +162,6 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
     return Bundle.save(out, fields, files, overwrite=overwrite)
 
 
-def _input_of(trained: Trained, *, trim: int) -> tuple[InputSpec, dict[str, Any]]:
-    """Return what the bundle says of its input, and facts of the bands that may be missing."""
-    opened, found = trained.opened, trained.statistics
-    changes: dict[str, Any] = {
-        "mean_spectrum": found.mean, "spread": SpectralSpread.of(found.spread)
-    }  # fmt: skip
-    limit, facts = trained.recipe.training.dispensable, dict[str, Any]()
-    if limit:
-        known = opened.input.wavelength_nm or range(opened.input.n_bands)
-        changes["dispensable"], told = find_dispensable(
-            trained.network,
-            opened.scenes,
-            spread=found.spread,
-            order=np.argsort(known, kind="stable").tolist(),
-            limit=limit,
-            trim=trim,
-        )
-        facts["dispensable"] = told
-    return opened.input.model_copy(update=changes), facts
-
-
 def result_of(bundle: Bundle) -> dict[str, Any]:
     """Return the line that ``hsimap train --record`` appends: who, what, how well.
 
@@ -200,23 +178,6 @@ def result_of(bundle: Bundle) -> dict[str, Any]:
     )  # fmt: skip
     line: dict[str, Any] = {key: told[key] for key in keys if key in told}
     return line | {"bundle": bundle.digest, "fold": "test", "tasks": bundle.manifest.metrics}
-
-
-def git_commit(folder: Path) -> str | None:
-    """Return the commit of the source tree that holds a folder, with + where it was changed."""
-
-    def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(folder), *arguments]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603  # fixed program
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "HEAD")
-    if commit is None or git("ls-files", "--error-unmatch", __file__) is None:
-        return None
-    return f"{commit}+" if git("status", "--porcelain", "-uno") else commit
 
 
 def _stored(value: Tensor) -> Tensor:
