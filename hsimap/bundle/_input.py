@@ -113,6 +113,7 @@ class InputSpec(Record):
             mean=np.asarray(self.mean_spectrum, dtype=float),
             components=np.asarray(self.spread.components, dtype=float).reshape(shape),
             noise=np.asarray(self.spread.noise, dtype=float),
+            wavelength_nm=None if self.wavelength_nm is None else np.asarray(self.wavelength_nm),
         )
 
 

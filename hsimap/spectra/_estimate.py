@@ -60,9 +60,9 @@ def broader(model: Bands, scene: Bands) -> NDArray[np.bool_]:
 def responses(model: Bands, scene: Bands) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return what the scene's good bands see of a spectrum in the model's bands.
 
-    A spectrum is a line from each band of the model to the next. A band of the scene sees it
-    through a Gaussian of the width that, with the model's own, makes the scene's: squared widths
-    add up.
+    A spectrum is a line from each band of the model to the next, which smears it by a sixth of the
+    squared spacing. A band of the scene sees it through a Gaussian of the width that, with that
+    and with the model's own, makes the scene's: squared widths add up.
 
     Parameters
     ----------
@@ -84,7 +84,8 @@ def responses(model: Bands, scene: Bands) -> tuple[NDArray[np.int64], NDArray[np
     at = nearest.argmin(axis=1)
     away, step = nearest[np.arange(found.size), at], spacings(model)[order][at]
     used = np.flatnonzero(np.asarray(scene.good) & (away <= np.maximum(step, other / 2)))
-    extra = np.sqrt(np.maximum(other**2 - own[order][at] ** 2, 0)) / _SIGMA
+    smeared = np.where(np.isfinite(step), step, 0) ** 2 / 6
+    extra = np.sqrt(np.maximum((other**2 - own[order][at] ** 2) / _SIGMA**2 - smeared, 0))
     mass = np.exp(-(_NODES**2) / 2)
     mass /= mass.sum()
     response = np.zeros((used.size, model.n))

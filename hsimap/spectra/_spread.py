@@ -15,6 +15,10 @@ MOST_COMPONENTS: Final = 24
 _ROUNDS: Final = 40
 _LEAST_NOISE: Final = 1e-6
 """Share of a band's variance that is its own at least."""
+_FREE: Final = 0.1
+"""Share of a band's standard deviation by which ground may differ from all of the training's."""
+_FREE_NM: Final = 40.0
+"""How far along the wavelengths such a difference reaches: standard deviation of a Gaussian."""
 _RIDGE: Final = 1e-4
 """Variance of a measured band that is taken to be noise, of a share of its variance."""
 
@@ -29,6 +33,8 @@ class Spread:
     """``(component, band)``, storage units."""
     noise: NDArray[np.float64]
     """``(band,)``: standard deviation, storage units."""
+    wavelength_nm: NDArray[np.float64] | None = None
+    """``(band,)``; None = not known."""
 
     @property
     def covariance(self) -> NDArray[np.float64]:
@@ -36,14 +42,28 @@ class Spread:
         common: NDArray[np.float64] = self.components.T @ self.components
         return common + np.diag(self.noise**2)
 
+    @property
+    def prior(self) -> NDArray[np.float64]:
+        """``(band, band)``: the covariance and, by wavelength, smooth differences from the training.
+
+        Without those, what no training spectrum has is forced into the shapes that they have. They
+        have a hundredth of the variance of a band, correlated as a Gaussian of 40 nm.
+        """
+        if self.wavelength_nm is None:
+            return self.covariance
+        std = np.sqrt(np.diag(self.covariance))
+        away = self.wavelength_nm[:, None] - self.wavelength_nm[None, :]
+        free: NDArray[np.float64] = np.exp(-((away / _FREE_NM) ** 2) / 2)
+        return self.covariance + _FREE**2 * np.outer(std, std) * free
+
     def given(
         self, response: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return how all bands are estimated from some weighted means of them.
 
         The mean of a normal distribution given linear measurements y = S x of it is
-        ``m + C S' (S C S' + N)^-1 (y - S m)``; N is a ten-thousandth of the variance of each
-        measurement.
+        ``m + C S' (S C S' + N)^-1 (y - S m)``; C is the :attr:`prior`, N is a ten-thousandth of the
+        variance of each measurement.
 
         Parameters
         ----------
@@ -58,7 +78,7 @@ class Spread:
             ``(band,)``, storage units: an estimate is ``weights @ y + offset``. Measurements of
             the mean give the mean.
         """
-        spread = response @ self.covariance
+        spread = response @ self.prior
         inner = spread @ response.T
         variance = np.diag(inner)
         least = max(float(variance.max(initial=0)), 1.0) * 1e-12

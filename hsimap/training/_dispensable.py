@@ -43,8 +43,8 @@ def find_dispensable(
     """Find the most bands whose absence at once lowers no validation score by more than a limit.
 
     Up to 16 runs of neighbouring bands are left out one at a time; what is left out is estimated
-    from the rest. In the order of what they cost, the longest list of runs that keeps the limit
-    together is found by halving. All is done on patches of the validation fold, at most half a
+    from the rest. Then they are gathered in the order of what they cost, each if the limit still
+    holds for all that are gathered. All is done on patches of the validation fold, at most half a
     million pixels, spread evenly.
 
     Parameters
@@ -65,8 +65,9 @@ def find_dispensable(
     bands : tuple of int
         In rising order.
     facts : dict
-        ``limit`` and, unless the fold is empty, number of ``runs``, the ``run_costs`` of each, what the bands that were found
-        cost together (``cost``), and the number of ``passes`` over the patches.
+        ``limit`` and, unless the fold is empty, number of ``runs``, the ``run_costs`` of each,
+        what the bands that were found cost together (``cost``), and the number of ``passes`` over
+        the patches.
     """
     patches = _patches(scenes, network.spec.patch)
     if not patches:
@@ -82,9 +83,14 @@ def find_dispensable(
         return _loss(whole, _score(network, patches, without(lost, spread)))
 
     costs = [cost([i]) for i in range(len(runs))] if len(runs) > 1 else []
-    ranked = np.argsort(costs, kind="stable").tolist()
-    n, together = longest(lambda n: cost(ranked[:n]), most=len(runs) - 1, limit=limit)
-    found = np.concatenate([np.zeros(0, dtype=int), *(runs[i] for i in ranked[:n])])
+    chosen, together = list[int](), 0.0
+    for i in np.argsort(costs, kind="stable").tolist():
+        if len(chosen) == len(runs) - 1 or costs[i] > limit:
+            break
+        found = cost([*chosen, i]) if chosen else costs[i]
+        if found <= limit:
+            chosen, together = [*chosen, i], found
+    bands = [band for i in chosen for band in runs[i].tolist()]
     facts = {
         "limit": limit,
         "runs": len(runs),
@@ -92,7 +98,7 @@ def find_dispensable(
         "cost": round(together, 4),
         "passes": passes,
     }
-    return tuple(sorted(found.tolist())), facts
+    return tuple(sorted(bands)), facts
 
 
 def without(lost: NDArray[np.intp], spread: Spread) -> Change:
@@ -124,25 +130,6 @@ def without(lost: NDArray[np.intp], spread: Spread) -> Change:
         return changed
 
     return change
-
-
-def longest(cost: Callable[[int], float], *, most: int, limit: float) -> tuple[int, float]:
-    """Return the largest number that keeps a limit and its cost, by halving; 0 if none does.
-
-    Examples
-    --------
-    >>> longest(lambda n: n / 10, most=15, limit=0.45)
-    (4, 0.4)
-    """
-    low, high, paid = 0, most, 0.0
-    while low < high:
-        middle = (low + high + 1) // 2
-        found = cost(middle)
-        if found <= limit:
-            low, paid = middle, found
-        else:
-            high = middle - 1
-    return low, paid
 
 
 def _loss(whole: Scores, part: Scores) -> float:

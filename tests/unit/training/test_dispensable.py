@@ -6,15 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from small import ArrayLabels, ArraySource
 
 from hsimap.labels import VALIDATION
 from hsimap.spectra import spread_of
 from hsimap.tasks import main_output, task_from_mapping
 from hsimap.training import _dispensable
-from hsimap.training._dispensable import find_dispensable, longest, without
+from hsimap.training._dispensable import find_dispensable, without
 from hsimap.training._folds import LabelledScene
 
 TASKS = (
@@ -83,7 +81,7 @@ def test_bands_that_nothing_depends_on_or_others_tell_of_are_dispensable():
     assert facts["runs"] == BANDS
     assert facts["cost"] == 0
     assert 0 < facts["run_costs"][READS] < 0.05
-    assert facts["passes"] <= 1 + BANDS + 3
+    assert facts["passes"] == 1 + BANDS + 4  # the first is known, the last may not go
     more = (0, READS, 5)
     scenes = [scene(0, reads=more), scene(1, reads=more)]
     assert find(ReadsSomeBands(more), scenes)[0] == (1, 3, 4)
@@ -121,22 +119,6 @@ def test_what_is_left_out_is_not_looked_at():
     np.testing.assert_array_equal(found[:, [0, 3, 4, 5]], image[:, [0, 3, 4, 5]])
     assert np.corrcoef(found[:, READS].ravel(), image[:, READS + 1].ravel())[0, 1] > 0.999
     assert image[0, 1, 0, 0] != found[0, 1, 0, 0]
-
-
-@given(st.lists(st.floats(0, 1), max_size=20), st.floats(0, 1))
-def test_the_longest_list_is_found_in_few_looks(steps, limit):
-    costs = [0.0, *sorted(steps)]
-    looked = []
-
-    def cost(n):
-        looked.append(n)
-        return costs[n]
-
-    found, paid = longest(cost, most=len(steps), limit=limit)
-    assert found == max(n for n, value in enumerate(costs) if value <= limit or n == 0)
-    assert paid == (costs[found] if found else 0)
-    assert 0 not in looked
-    assert len(looked) <= 5
 
 
 def test_a_fold_without_labels_allows_nothing():
