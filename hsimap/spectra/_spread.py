@@ -44,7 +44,7 @@ class Spread:
 
     @property
     def prior(self) -> NDArray[np.float64]:
-        """``(band, band)``: the covariance and, by wavelength, smooth differences from the training.
+        """``(band, band)``: the covariance, and smooth differences from the training by wavelength.
 
         Without those, what no training spectrum has is forced into the shapes that they have. They
         have a hundredth of the variance of a band, correlated as a Gaussian of 40 nm.

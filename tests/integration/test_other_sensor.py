@@ -138,7 +138,7 @@ def test_a_scene_may_lack_the_bands_that_the_model_can_do_without(tmp_path, mode
     report = mapped(path, model, tmp_path / "fewer")
     assert any("estimated from the training spectra" in note for note in report.notes)
     own, fewer = maps_of(tmp_path / "own", model), maps_of(tmp_path / "fewer", model)
-    compare(own, fewer, model)
+    compare(own, fewer, model, agreement=0.95, rise=0.05)
 
 
 def test_never_refuses_other_bands(tmp_path, model, scene):
@@ -165,17 +165,17 @@ def truths():
     return found
 
 
-def compare(own, other, model):
+def compare(own, other, model, *, agreement=AGREEMENT, rise=RMSE_INCREASE):
     """Hold the maps of one scene from other bands against those from its own."""
     for task in model.manifest.tasks:
         a, b, truth = own[task.name], other[task.name], truths()[task.name]
         if task.classes:
             known = (a != 255) & (b != 255)
-            assert (a == b)[known].mean() >= AGREEMENT, task.name
+            assert (a == b)[known].mean() >= agreement, task.name
             continue
         known = np.isfinite(a) & np.isfinite(b) & np.isfinite(truth)
         rmse = [np.sqrt(np.square(map_ - truth)[known].mean()) for map_ in (a, b)]
-        assert rmse[1] - rmse[0] <= RMSE_INCREASE * truth[known].std(), task.name
+        assert rmse[1] - rmse[0] <= rise * truth[known].std(), task.name
 
 
 def test_the_maps_of_another_sensor_are_those_of_its_own(tmp_path, model, scene):
