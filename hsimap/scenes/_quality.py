@@ -171,6 +171,20 @@ def _flag_integers(
     return flags
 
 
+def stored_value(value: float | None, dtype: np.dtype[np.generic]) -> np.generic | None:
+    """Return a number in a storage type; None where no sample can be equal to it.
+
+    A float would turn every comparison into one of 64-bit floats, at four times the cost.
+    """
+    if value is None or not np.isfinite(value):
+        return None
+    if dtype.kind == "f":
+        return dtype.type(value)
+    limits = np.iinfo(dtype)  # type: ignore[type-var]
+    inside = value == int(value) and limits.min <= value <= limits.max
+    return dtype.type(int(value)) if inside else None
+
+
 def all_zero(values: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Return ``(y, x)`` True = 0 in every band of ``(band, y, x)``."""
     zero: NDArray[np.bool_] = np.equal(values[0], 0)

@@ -8,9 +8,8 @@ import numpy as np
 
 from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window
-from hsimap.scenes._blocks import read_block, read_mask
 from hsimap.scenes._fingerprint import fingerprint_of
-from hsimap.scenes._quality import Limits, Quality, flag_samples
+from hsimap.scenes._quality import Limits, Quality, flag_samples, stored_value
 from hsimap.scenes._reference import place_coordinates
 
 if TYPE_CHECKING:
@@ -265,14 +264,14 @@ class Scene:
         height, width = self.grid.height, self.grid.width
         shape = (self.bands.n, height, width)
         data = da.map_blocks(
-            read_block,
+            _read_block,
             self,
             chunks=da.core.normalize_chunks((-1, _CHUNK, _CHUNK), shape, dtype=self.dtype),
             dtype=self.dtype,
             meta=np.empty((0, 0, 0), self.dtype),
         )
         mask = da.map_blocks(
-            read_mask,
+            _read_mask,
             self,
             chunks=data.chunks[1:],
             dtype=bool,
@@ -325,15 +324,18 @@ class Scene:
         self._reader.close()
 
 
-def stored_value(value: float | None, dtype: np.dtype[np.generic]) -> np.generic | None:
-    """Return a number in a storage type; None where no sample can be equal to it.
+def _read_block(scene: Scene, block_info: dict[None, dict[str, list[tuple[int, int]]]]) -> object:
+    """Read the block of a dask array that lies at ``block_info``'s location."""
+    _, (top, bottom), (left, right) = block_info[None]["array-location"]
+    window = Window(row=top, col=left, height=bottom - top, width=right - left)
+    return scene.raw(window)[0]
 
-    A float would turn every comparison into one of 64-bit floats, at four times the cost.
-    """
-    if value is None or not np.isfinite(value):
-        return None
-    if dtype.kind == "f":
-        return dtype.type(value)
-    limits = np.iinfo(dtype)  # type: ignore[type-var]
-    inside = value == int(value) and limits.min <= value <= limits.max
-    return dtype.type(int(value)) if inside else None
+
+def _read_mask(scene: Scene, block_info: dict[None, dict[str, list[tuple[int, int]]]]) -> object:
+    """Read the file's own mask for the block of a dask array: True = no band is masked."""
+    (top, bottom), (left, right) = block_info[None]["array-location"]
+    window = Window(row=top, col=left, height=bottom - top, width=right - left)
+    mask = scene.reader.read(window, [0])[1]
+    if mask is not None and mask.shape != (window.height, window.width):
+        mask = scene.raw(window)[1]
+    return np.ones((window.height, window.width), dtype=bool) if mask is None else mask
