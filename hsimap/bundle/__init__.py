@@ -2,13 +2,13 @@
 
 from hsimap.bundle._calibration import Calibration, Intervals, Sharpness
 from hsimap.bundle._folder import CARD, INT8, MANIFEST, ONNX, WEIGHTS, Bundle
+from hsimap.bundle._input import InputSpec, SpectralSpread
 from hsimap.bundle._manifest import (
     SCHEMA_VERSION,
     Acceptance,
     BundleFields,
     BundleManifest,
     FileEntry,
-    InputSpec,
     TileDefaults,
 )
 from hsimap.bundle._stac import model_item
@@ -29,6 +29,7 @@ __all__ = [
     "InputSpec",
     "Intervals",
     "Sharpness",
+    "SpectralSpread",
     "TileDefaults",
     "model_item",
 ]

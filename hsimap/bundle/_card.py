@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,7 +10,8 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from hsimap.bundle._manifest import BundleFields, InputSpec
+    from hsimap.bundle._input import InputSpec
+    from hsimap.bundle._manifest import BundleFields
     from hsimap.tasks import Task
 
 _NO_USE = (
@@ -86,6 +88,26 @@ def _input(spec: InputSpec) -> Iterator[tuple[str, str]]:
     yield "reflectance per stored unit", "not known" if spec.scale is None else f"{spec.scale:g}"
     yield "nodata", "none" if spec.nodata is None else f"{spec.nodata:g}"
     yield "storage type", spec.dtype
+    if spec.spread is not None:
+        n = len(spec.spread.components)
+        yield "broader or coarser bands", f"estimated with {n} components of the training spectra"
+    if spec.dispensable:
+        yield "bands that a scene may lack", _runs(spec)
+
+
+def _runs(spec: InputSpec) -> str:
+    """Name runs of neighbouring dispensable bands, by wavelength where known, else by number."""
+    names = spec.wavelength_nm or tuple(float(i) for i in range(spec.n_bands))
+    order = sorted(range(spec.n_bands), key=lambda i: names[i])
+    spare = set(spec.dispensable)
+    found = []
+    for is_spare, run in groupby(order, key=lambda i: i in spare):
+        members = list(run)
+        if is_spare:
+            low, high = names[members[0]], names[members[-1]]
+            found.append(f"{low:g}" if low == high else f"{low:g} to {high:g}")
+    unit = "nm" if spec.wavelength_nm else "(numbers from 0)"
+    return f"{', '.join(found)} {unit} ({len(spare)} of {spec.n_bands})"
 
 
 def _geometry(fields: BundleFields) -> Iterator[tuple[str, str]]:

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
 
 from hsimap.bundle._calibration import Calibration
+from hsimap.bundle._input import InputSpec, Record
 from hsimap.errors import BundleError
-from hsimap.spectra import Bands
-from hsimap.tasks import Kind, Output, Role, Strict, Task
+from hsimap.tasks import Kind, Output, Role, Task
 
 SCHEMA_VERSION: Final = "hsimap-bundle/1"
 MANIFEST_LIMIT: Final = 16 << 20
-"""Bytes; a manifest of 10 000 bands stays under 1 MiB."""
+"""Bytes; a manifest of 10 000 bands stays under 8 MiB."""
 _MAIN_ROLES: Final = {Role.VALUE, Role.PROBABILITY}
 
 
@@ -40,60 +40,7 @@ Facts = Annotated[dict[str, JsonValue], BeforeValidator(_plain)]
 """Free-form JSON; numbers that are not finite become null."""
 
 
-class _Record(Strict):
-    model_config = ConfigDict(allow_inf_nan=False)
-
-
-class InputSpec(_Record):
-    """What the network reads."""
-
-    n_bands: int = Field(ge=1)
-    wavelength_nm: tuple[float, ...] | None = None
-    """Band centres, in the order of the network's input."""
-    fwhm_nm: tuple[float, ...] | None = None
-    """Full widths at half maximum."""
-    scale: float | None = Field(default=None, gt=0)
-    """Reflectance (0-1) per stored unit; None = not known."""
-    nodata: float | None = None
-    """Stored value that marks a missing sample."""
-    dtype: str = "float32"
-    """Numpy name of the storage type that the network was trained on."""
-    mean_spectrum: tuple[float, ...] | None = None
-    """Mean of the valid training pixels, in storage units."""
-    dispensable: tuple[int, ...] = ()
-    """Bands, from 0, that a scene may lack: their mean may stand for all of them at once."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for field in ("wavelength_nm", "fwhm_nm", "mean_spectrum"):
-            values = getattr(self, field)
-            if values is not None and len(values) != self.n_bands:
-                raise ValueError(f"{field} has {len(values)} numbers for {self.n_bands} bands")
-        for field in ("wavelength_nm", "fwhm_nm"):
-            if min(getattr(self, field) or (1.0,)) <= 0:
-                raise ValueError(f"{field} must be above 0 nm")
-        if self.fwhm_nm is not None and self.wavelength_nm is None:
-            raise ValueError("fwhm_nm needs wavelength_nm")
-        return self
-
-    @model_validator(mode="after")
-    def _check_dispensable(self) -> Self:
-        if self.dispensable:
-            if not set(self.dispensable) <= set(range(self.n_bands)):
-                raise ValueError(f"dispensable names bands beyond the {self.n_bands} of the input")
-            if self.mean_spectrum is None:
-                raise ValueError("dispensable bands need a mean_spectrum to stand for them")
-        return self
-
-    @property
-    def bands(self) -> Bands:
-        """The bands as a scene has them, all good."""
-        return Bands(
-            wavelength_nm=self.wavelength_nm, fwhm_nm=self.fwhm_nm, good=(True,) * self.n_bands
-        )
-
-
-class TileDefaults(_Record):
+class TileDefaults(Record):
     """Tile geometry that meets the seam bar, in pixels; multiples of the alignment."""
 
     trim: int = Field(ge=0)
@@ -104,14 +51,14 @@ class TileDefaults(_Record):
     """Largest kept side that is chosen without being asked for."""
 
 
-class FileEntry(_Record):
+class FileEntry(Record):
     """Fingerprint of one file."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
 
 
-class Acceptance(_Record):
+class Acceptance(Record):
     """How a reduced precision compares with float32 on one kind of machine."""
 
     runtime: Literal["torch", "onnx", "openvino"]
@@ -134,7 +81,7 @@ class Acceptance(_Record):
     """Speed on that machine, with one thread a core."""
 
 
-class BundleFields(_Record):
+class BundleFields(Record):
     """What the maker of a bundle states; the rest of the manifest is computed."""
 
     name: str = Field(pattern=r"^[^\x00-\x1f\x7f/\\]+$")
@@ -264,8 +211,9 @@ def _content(manifest: BundleManifest) -> dict[str, Any]:
     for name in ("acceptance", "calibration", "stored_activation_bytes_per_px"):
         if not content[name]:
             del content[name]  # as in the bundles that were written before there was any
-    if not content["input"]["dispensable"]:
-        del content["input"]["dispensable"]
+    for name in ("dispensable", "spread"):
+        if not content["input"][name]:
+            del content["input"][name]
     return content
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import isclose, prod
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from hsimap.errors import MismatchError
 from hsimap.geometry import Window
+from hsimap.mapping.mixing import convert
 from hsimap.mapping.radiometry import guess_scale, sample_pixels
 from hsimap.runtimes import STORED
 from hsimap.scenes import Quality, all_zero, limits_of, valid_of
@@ -23,11 +25,7 @@ if TYPE_CHECKING:
     from hsimap.bundle import InputSpec
     from hsimap.geometry import Grid
     from hsimap.scenes import Limits, Scene, Storage
-    from hsimap.spectra import BandMatch, Resample
-
-
-_MIXED_PIXELS: Final = 1 << 14
-"""Pixels that are resampled at a time."""
+    from hsimap.spectra import Resample
 
 
 class Source(Protocol):
@@ -102,14 +100,16 @@ class SceneAdapter:
     """
 
     def __init__(self, scene: Scene, wanted: InputSpec, *, resample: Resample = "never") -> None:
-        match = fit_bands(
-            wanted.bands, scene.bands, resample=resample, dispensable=wanted.dispensable
+        fit = partial(
+            fit_bands, wanted.bands, scene.bands, resample=resample, dispensable=wanted.dispensable
         )
-        self.scene, self.match = scene, match
+        spread = wanted.training_spread
+        match = fit(spread=spread)
+        self.scene, self.match, self._wanted = scene, match, wanted
+        self._measured = match if spread is None else fit()
         self._indices: Sequence[int] = match.indices
         self._nodata = wanted.nodata if scene.nodata is None else None
         self._zeros_are_missing = wanted.nodata is None and _declares_nothing(scene)
-        self._fill = _fill(match, wanted)
         self.scale, told = self._scale(wanted.scale)
         """Reflectance of one stored unit: what the scene states, or a guess; None = unknown."""
         self._factor = _factor(self.scale, wanted.scale)
@@ -208,11 +208,20 @@ class SceneAdapter:
         return values, flags
 
     def _load(
-        self, window: Window, out: NDArray[np.generic] | None, limits: Limits
+        self,
+        window: Window,
+        out: NDArray[np.generic] | None,
+        limits: Limits,
+        *,
+        bands: Sequence[int] | None = None,
     ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
         """Read a window and flag what is missing or beyond the limits."""
         values, flags = self.scene.read_flagged(
-            window, self._indices, out=out, nodata=self._nodata, limits=limits
+            window,
+            self._indices if bands is None else bands,
+            out=out,
+            nodata=self._nodata,
+            limits=limits,
         )
         if self._zeros_are_missing:
             flags[(flags == 0) & all_zero(values)] = Quality.NO_DATA
@@ -226,20 +235,27 @@ class SceneAdapter:
         """Convert stored values to float32 in the bundle's storage units, in ``out`` if given."""
         shape = (self.network_bands, *values.shape[1:])
         image = np.empty(shape, dtype=np.float32) if out is None else out
-        if self.match.weights is not None:
-            _mix(self.match.weights * np.float32(self._factor), values, out=image)
-            for band, value in self._fill:
-                image[band] = value
-        elif self._factor == 1:
-            np.copyto(image, values, casting="unsafe")
-        else:
-            np.multiply(values, self._factor, out=image, dtype=np.float32, casting="unsafe")
+        convert(values, self.match, self._wanted, factor=self._factor, out=image)
         return image
 
     def read_for_network(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return ``(band, y, x) float32`` in the bundle's storage units and ``(y, x)`` validity."""
         values, valid = self.read(window)
         return self.to_network(values), valid
+
+    def read_measured(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Read as :meth:`read_for_network` does, of bands that come from the scene alone.
+
+        Where bands are estimated from training spectra, the lines between the scene's bands are
+        returned in their place: an estimate looks like the training whatever was measured.
+        """
+        if self._measured is self.match:
+            return self.read_for_network(window)
+        found = self._measured
+        values, flags = self._load(window, None, (None, None), bands=found.indices)
+        image = np.empty((self.network_bands, *values.shape[1:]), dtype=np.float32)
+        convert(values, found, self._wanted, factor=self._factor, out=image)
+        return image, flags == 0
 
 
 class RecyclingSource:
@@ -318,23 +334,6 @@ def _clear(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:
     shown = valid[part].astype(values.dtype)
     for plane in values:
         np.multiply(plane[part], shown, out=plane[part])
-
-
-def _mix(
-    weights: NDArray[np.float32], values: NDArray[np.generic], *, out: NDArray[np.float32]
-) -> None:
-    """Write ``weights @ values`` over the bands, some rows at a time to bound the memory."""
-    step = max(1, _MIXED_PIXELS // max(values.shape[2], 1))
-    for row in range(0, values.shape[1], step):
-        part = values[:, row : row + step].astype(np.float32)
-        mixed = weights @ part.reshape(part.shape[0], -1)
-        out[:, row : row + step] = mixed.reshape(-1, *part.shape[1:])
-
-
-def _fill(match: BandMatch, wanted: InputSpec) -> list[tuple[int, float]]:
-    """Return what stands for each model band that the scene lacks: the model's mean."""
-    mean = wanted.mean_spectrum or ()
-    return [(band, mean[band]) for band in match.missing]
 
 
 def _factor(scene: float | None, wanted: float | None) -> float:

@@ -72,7 +72,7 @@ def compare_with(adapter: SceneAdapter, wanted: InputSpec) -> Radiometry | None:
     """Return a scene's mean spectrum against a model's; None where there is nothing to compare."""
     if wanted.mean_spectrum is None:
         return None
-    pixels = sample_pixels(adapter.read_for_network, adapter.shape)
+    pixels = sample_pixels(adapter.read_measured, adapter.shape)
     return compare_spectra(pixels, wanted.mean_spectrum, wavelength_nm=wanted.wavelength_nm)
 
 

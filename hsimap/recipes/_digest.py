@@ -21,6 +21,9 @@ _DATA: Final = {"scenes"}
 """What the digest of the data covers, beside the tasks."""
 _EXECUTION: Final = {"accelerator", "devices", "checkpoint_seconds", "workers", "cache_gib"}
 """Training settings that say where and how fast, not what; the digest does not cover them."""
+_AFTERWARDS: Final = {"dispensable"}
+"""Training settings of what is measured on the trained network; the digest does not cover them,
+and a model that is there is completed."""
 _FIRST: Final[dict[str, frozenset[str]]] = {
     record: frozenset(fields.split())
     for record, fields in {
@@ -61,7 +64,9 @@ def recipe_digest(recipe: BaseModel, tasks: Sequence[BaseModel]) -> str:
     str
         64 hexadecimal digits.
     """
-    plain = recipe.model_dump(mode="json", include=_IDENTITY, exclude={"training": _EXECUTION})
+    plain = recipe.model_dump(
+        mode="json", include=_IDENTITY, exclude={"training": _EXECUTION | _AFTERWARDS}
+    )
     return _hash(_counted(recipe, plain), tasks)
 
 

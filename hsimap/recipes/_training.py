@@ -149,6 +149,10 @@ class TrainingSettings(Settings):
     """Fixes the weights at the start, the patches and their changes."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many epochs without a better validation score. null: run to the end."""
+    dispensable: Share = 0.0
+    """After the training look for bands that a scene may lack, all at once: the most whose absence
+    lowers no validation score (accuracies, R²) by more than this, on half a million pixels at
+    most. 0 = do not look."""
     validate_every: int = Field(default=1, ge=1)
     """Epochs between validations."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)

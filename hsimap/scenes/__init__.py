@@ -14,9 +14,10 @@ from hsimap.scenes._quality import (
     limits_of,
     meanings,
     near_missing,
+    stored_value,
     valid_of,
 )
-from hsimap.scenes._scene import PixelReader, Scene, stored_value
+from hsimap.scenes._scene import PixelReader, Scene
 from hsimap.scenes._speed import ReadSpeed, measure_read
 from hsimap.scenes._storage import Storage
 from hsimap.scenes._survey import Survey, survey

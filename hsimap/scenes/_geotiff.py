@@ -65,6 +65,7 @@ def open_geotiff(path: Path) -> Scene:
             notes.append(
                 "the ground control points or RPC were not used: they do not place pixels exactly"
             )
+    masks = [side for side in (path.with_name(f"{path.name}.msk"),) if side.is_file()]
     return Scene(
         reader,
         name=path.stem,
@@ -72,7 +73,7 @@ def open_geotiff(path: Path) -> Scene:
         bands=bands,
         scale=scale,
         nodata=nodata,
-        files=(path,),
+        files=(path, *masks),
         notes=notes,
     )
 
@@ -110,8 +111,9 @@ class GdalReader:
         alpha = ColorInterp.alpha
         self.indexes = [i for i in file.indexes if file.colorinterp[i - 1] is not alpha]
         """1-based bands that hold data; an alpha band is a mask."""
-        flags = file.mask_flag_enums[self.indexes[0] - 1] if self.indexes else []
-        self._masked = MaskFlags.per_dataset in flags
+        flags = [file.mask_flag_enums[i - 1] for i in self.indexes]
+        self._masked = any(MaskFlags.per_dataset in found for found in flags)
+        self._band_masks = any(not found for found in flags)  # no flag: a mask of its own
         self.shape = (len(self.indexes), file.height, file.width)
         self.dtype = np.dtype(file.dtypes[0])
         structure = file.tags(ns="IMAGE_STRUCTURE")
@@ -142,14 +144,18 @@ class GdalReader:
     def read(
         self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
-        """Return ``(band, y, x)`` values and the file's mask, where it has one."""
+        """Return ``(band, y, x)`` values and the file's mask, or those of the bands."""
         if self._pages.begin(window.row):
             self._pages.give_back()
         file = self._file()
         slices = ((window.row, window.row + window.height), (window.col, window.col + window.width))
         try:
             values = file.read([self.indexes[band] for band in bands], window=slices, out=out)
-            mask = file.dataset_mask(window=slices) > 0 if self._masked else None
+            mask = None
+            if self._band_masks:
+                mask = file.read_masks([self.indexes[band] for band in bands], window=slices) > 0
+            elif self._masked:
+                mask = file.dataset_mask(window=slices) > 0
         except RasterioError as error:
             raise InputError(f"{self._path} cannot be read at {window}: {error}") from error
         return values, mask

@@ -12,7 +12,7 @@ from hsimap.errors import InputError, UsageError
 from hsimap.scenes._aviris import open_line
 from hsimap.scenes._envi_header import headers_of
 from hsimap.scenes._geotiff import driver_of, open_geotiff
-from hsimap.scenes._scene import stored_value
+from hsimap.scenes._quality import stored_value
 
 if TYPE_CHECKING:
     from hsimap.scenes._scene import Scene

@@ -105,11 +105,16 @@ def flag_samples(
 
     Parameters
     ----------
-    values, mask, missing
+    values, missing
         See :func:`flag_missing`.
+    mask : ndarray or None
+        ``(y, x)`` or ``(band, y, x)`` True = valid, as the file says. A sample that is masked in
+        some bands only is missing there.
     limits : tuple
         See :func:`beyond`.
     """
+    if mask is not None and mask.ndim == values.ndim:
+        return _flag_band_masks(values, mask, missing, limits)
     low, high = limits
     unsigned = values.dtype.kind == "u" or (values.dtype.kind == "i" and low == 0)
     if unsigned and high is not None:
@@ -119,6 +124,25 @@ def flag_samples(
             return _flag_integers(plain, mask, gone, int(high))
     flags = flag_missing(values, mask, missing)
     flags[(flags == 0) & beyond(values, limits)] = Quality.OUT_OF_RANGE
+    return flags
+
+
+def _flag_band_masks(
+    values: NDArray[np.generic],
+    mask: NDArray[np.bool_],
+    missing: np.generic | None,
+    limits: Limits,
+) -> NDArray[np.uint8]:
+    """Flag samples of which the file masks some bands and not others."""
+    shown: NDArray[np.bool_] = np.logical_or.reduce(mask, axis=0)
+    odd = shown & ~mask.all(axis=0)
+    known = mask[:, odd]
+    if missing is not None:
+        known &= values[:, odd] != missing
+    if values.dtype.kind == "f":
+        known &= np.isfinite(values[:, odd])
+    flags = flag_samples(values, shown, missing, limits)
+    flags[odd] = np.where(known.any(axis=0), Quality.PARTLY_MISSING, Quality.NO_DATA)
     return flags
 
 
@@ -145,6 +169,20 @@ def _flag_integers(
     if mask is not None:
         flags[~mask] = Quality.NO_DATA
     return flags
+
+
+def stored_value(value: float | None, dtype: np.dtype[np.generic]) -> np.generic | None:
+    """Return a number in a storage type; None where no sample can be equal to it.
+
+    A float would turn every comparison into one of 64-bit floats, at four times the cost.
+    """
+    if value is None or not np.isfinite(value):
+        return None
+    if dtype.kind == "f":
+        return dtype.type(value)
+    limits = np.iinfo(dtype)  # type: ignore[type-var]
+    inside = value == int(value) and limits.min <= value <= limits.max
+    return dtype.type(int(value)) if inside else None
 
 
 def all_zero(values: NDArray[np.generic]) -> NDArray[np.bool_]:

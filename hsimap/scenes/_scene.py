@@ -9,7 +9,7 @@ import numpy as np
 from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window, clear_outside
 from hsimap.scenes._fingerprint import fingerprint_of
-from hsimap.scenes._quality import Limits, Quality, flag_samples
+from hsimap.scenes._quality import Limits, Quality, flag_samples, stored_value
 from hsimap.scenes._reference import place_coordinates
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class PixelReader(Protocol):
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
         """Return ``(band, y, x)`` values and the file's own mask (True = valid), if it has one.
 
-        The values go to ``out``, of their shape and the reader's dtype, where it is given.
+        The mask is ``(y, x)``, or ``(band, y, x)`` where the file has one for each band. The
+        values go to ``out``, of their shape and the reader's dtype, where it is given.
         """
 
     def close(self) -> None:
@@ -206,8 +207,15 @@ class Scene:
     def raw(
         self, window: Window, bands: Sequence[int] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
-        """Return ``(band, y, x)`` values as stored and the file's own mask, for a window inside."""
-        return self._reader.read(window, list(range(self.bands.n)) if bands is None else bands)
+        """Return ``(band, y, x)`` values as stored and the file's own mask, for a window inside.
+
+        The mask is ``(y, x)``: True = no requested band is masked.
+        """
+        chosen = list(range(self.bands.n)) if bands is None else bands
+        values, mask = self._reader.read(window, chosen)
+        if mask is not None and mask.shape == values.shape:
+            return values, np.logical_and.reduce(mask, axis=0)
+        return values, mask
 
     def read_layer(self, name: str, window: Window) -> NDArray[np.float32]:
         """Read a window of a layer that comes with the scene.
@@ -315,20 +323,6 @@ class Scene:
         self._reader.close()
 
 
-def stored_value(value: float | None, dtype: np.dtype[np.generic]) -> np.generic | None:
-    """Return a number in a storage type; None where no sample can be equal to it.
-
-    A float would turn every comparison into one of 64-bit floats, at four times the cost.
-    """
-    if value is None or not np.isfinite(value):
-        return None
-    if dtype.kind == "f":
-        return dtype.type(value)
-    limits = np.iinfo(dtype)  # type: ignore[type-var]
-    inside = value == int(value) and limits.min <= value <= limits.max
-    return dtype.type(int(value)) if inside else None
-
-
 def _read_block(scene: Scene, block_info: dict[None, dict[str, list[tuple[int, int]]]]) -> object:
     """Read the block of a dask array that lies at ``block_info``'s location."""
     _, (top, bottom), (left, right) = block_info[None]["array-location"]
@@ -337,8 +331,10 @@ def _read_block(scene: Scene, block_info: dict[None, dict[str, list[tuple[int, i
 
 
 def _read_mask(scene: Scene, block_info: dict[None, dict[str, list[tuple[int, int]]]]) -> object:
-    """Read the file's own mask for the block of a dask array."""
+    """Read the file's own mask for the block of a dask array: True = no band is masked."""
     (top, bottom), (left, right) = block_info[None]["array-location"]
     window = Window(row=top, col=left, height=bottom - top, width=right - left)
-    mask = scene.raw(window, [0])[1]
+    mask = scene.reader.read(window, [0])[1]
+    if mask is not None and mask.shape != (window.height, window.width):
+        mask = scene.raw(window)[1]
     return np.ones((window.height, window.width), dtype=bool) if mask is None else mask

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hsimap.geometry import Window
-from hsimap.scenes._quality import all_zero, beyond, flag_missing, limits_of
-from hsimap.scenes._scene import stored_value
+from hsimap.scenes._quality import all_zero, beyond, flag_missing, limits_of, stored_value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

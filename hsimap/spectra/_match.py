@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_TOLERANCE_NM: Final = 5.0
 """A band further away than this is another band, however coarse the sampling."""
-Way = Literal["selected", "gaussian", "linear", "missing"]
+Way = Literal["selected", "gaussian", "linear", "estimated", "missing"]
 """How a band of the model is got from a scene."""
 SELECTED: Final[Way] = "selected"
 
@@ -35,8 +35,12 @@ class BandMatch:
     ways: tuple[Way, ...]
     """How each model band is got."""
     weights: NDArray[np.float32] | None = field(default=None, compare=False)
-    """``(model band, read band) float32``: rows add up to 1, or to 0 where a band is missing;
-    None = each read band is a model band."""
+    """``(model band, read band) float32``; None = each read band is a model band. Rows add up to 1,
+    or to 0 where a band is missing; where bands are estimated from training spectra, to any
+    number."""
+    offset: NDArray[np.float32] | None = field(default=None, compare=False)
+    """``(model band,) float32``, storage units of the model: what is added to the weighted sums;
+    None = nothing."""
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -46,7 +50,7 @@ class BandMatch:
     @property
     def resampled(self) -> int:
         """Number of model bands that are mixed of several scene bands."""
-        return sum(way in {"gaussian", "linear"} for way in self.ways)
+        return sum(way in {"gaussian", "linear", "estimated"} for way in self.ways)
 
 
 def match_bands(model: Bands, scene: Bands, *, tolerance_nm: float | None = None) -> BandMatch:

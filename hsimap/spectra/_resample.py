@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from hsimap.errors import MismatchError
+from hsimap.spectra._estimate import broader, estimate
 from hsimap.spectra._match import (
     SELECTED,
     BandMatch,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.spectra._bands import Bands
+    from hsimap.spectra._spread import Spread
 
 Resample = Literal["never", "auto", "always"]
 RESAMPLE_MODES: Final[tuple[Resample, ...]] = ("never", "auto", "always")
@@ -34,6 +35,8 @@ _REACH: Final = 3.0
 """Standard deviations beyond which a scene band has no weight."""
 _WIDEST_GAP: Final = 4.5
 """Typical spacings between two good scene bands that are still bridged by a line."""
+_SAME: Final = 0.1
+"""Share of the tolerance within which a band is the model's own, where bands can be estimated."""
 _LISTED: Final = 5
 
 
@@ -43,6 +46,7 @@ def fit_bands(
     *,
     resample: Resample = "auto",
     dispensable: Collection[int] = (),
+    spread: Spread | None = None,
 ) -> BandMatch:
     """Find what of a scene stands for each band of a model; resample where no band is near enough.
 
@@ -56,6 +60,10 @@ def fit_bands(
         the model's local spacing, at most 5 nm), else resample. ``always``: resample all.
     dispensable : collection of int
         0-based model bands that the model can do without.
+    spread : Spread, optional
+        How the model's training spectra vary. With it, bands are estimated where the scene's are
+        broader or sampled more coarsely than the model's, and selected only within a twentieth of
+        the model's spacing (at most 0.5 nm) and if they are not broader.
 
     Returns
     -------
@@ -64,7 +72,10 @@ def fit_bands(
         full width at half maximum (its spacing where the model states none), where the scene is
         sampled finely enough for that; else it lies on the line between the two good scene bands
         beside it. Either way a spectrum that is constant or a straight line stays what it is, no
-        weight is negative, and nothing is extrapolated.
+        weight is negative, and nothing is extrapolated. An estimated band is the conditional mean
+        of a normal distribution (:meth:`Spread.given`) given all good scene bands; it is not held
+        to these rules, but the training's mean spectrum stays what it is. A missing band is
+        estimated likewise where it may be missing.
 
     Raises
     ------
@@ -80,7 +91,11 @@ def fit_bands(
     sampling = _Sampling.of(scene)
     wanted = np.asarray(model.wavelength_nm)
     limits = tolerance(wanted)
-    selected = _selected(wanted, limits, sampling) if resample == "auto" else {}
+    selected = {}
+    if resample == "auto" and spread is None:
+        selected = _selected(wanted, limits, sampling)
+    elif resample == "auto":
+        selected = _same(model, scene, _selected(wanted, _SAME * limits, sampling))
     widths = _widths(model, limits)
     matrix = np.zeros((model.n, scene.n))
     ways: list[Way] = []
@@ -91,10 +106,43 @@ def fit_bands(
         else:
             matrix[i], way = sampling.weights(centre, widths[i], slack=limits[i])
             ways.append(way)
-    lost = [i for i, way in enumerate(ways) if way == "missing" and i not in set(dispensable)]
-    if lost:
-        raise MismatchError(_missing_message(lost, model=model, scene=scene))
-    return _match(matrix, ways, offsets=sampling.offsets(wanted))
+    _refuse_missing(ways, dispensable, model=model, scene=scene)
+    added = None
+    if spread is not None and set(ways) != {SELECTED}:
+        added = _put_estimates(matrix, ways, model=model, scene=scene, spread=spread)
+    return _match(matrix, ways, offsets=sampling.offsets(wanted), added=added)
+
+
+def _same(model: Bands, scene: Bands, selected: dict[int, int]) -> dict[int, int]:
+    """Return those pairs of a model's and a scene's band of which the scene's is not broader."""
+    wide = broader(model, scene)
+    return {i: j for i, j in selected.items() if not wide[i, j]}
+
+
+def _put_estimates(
+    matrix: NDArray[np.float64], ways: list[Way], *, model: Bands, scene: Bands, spread: Spread
+) -> NDArray[np.float64]:
+    """Put estimates in place of lines, of means of broad bands, and of what is missing.
+
+    Returns
+    -------
+    ndarray
+        ``(model band,)``: what is added, 0 where a band is not estimated.
+    """
+    wide = broader(model, scene)
+    used, weights, offset = estimate(spread, model, scene)
+    added = np.zeros(model.n)
+    for i, way in enumerate(ways):
+        sources = np.flatnonzero(matrix[i])
+        fine = way == "gaussian" and not wide[i, sources].any()
+        if way == SELECTED or fine:
+            continue
+        if way != "missing":
+            if not np.isin(sources, used).any():
+                continue
+            ways[i] = "estimated"
+        matrix[i], added[i] = weights[i], offset[i]
+    return added
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +249,11 @@ def _widths(model: Bands, limits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _match(
-    matrix: NDArray[np.float64], ways: Sequence[Way], *, offsets: NDArray[np.float64]
+    matrix: NDArray[np.float64],
+    ways: Sequence[Way],
+    *,
+    offsets: NDArray[np.float64],
+    added: NDArray[np.float64] | None,
 ) -> BandMatch:
     used = np.flatnonzero(matrix.any(axis=0))
     offset_nm = tuple(offsets.tolist())
@@ -214,10 +266,16 @@ def _match(
     notes = []
     if resampled:
         notes.append(f"{resampled} of {len(ways)} bands of the model were resampled from the scene")
+    if "estimated" in ways:
+        notes.append(
+            f"{ways.count('estimated')} of {len(ways)} bands of the model were estimated from the"
+            " training spectra, as the scene's bands are broader, coarser or elsewhere"
+        )
     if "missing" in ways:
+        stands = "the model's mean stands for them"
         notes.append(
             f"{ways.count('missing')} bands that the model can do without are not in the scene;"
-            " the model's mean stands for them"
+            f" {stands if added is None else 'they were estimated from the training spectra'}"
         )
     return BandMatch(
         indices=tuple(used.tolist()),
@@ -225,65 +283,20 @@ def _match(
         notes=tuple(notes),
         ways=tuple(ways),
         weights=matrix[:, used].astype(np.float32),
+        offset=None if added is None else added.astype(np.float32),
     )
 
 
-def _missing_message(lost: Sequence[int], *, model: Bands, scene: Bands) -> str:
+def _refuse_missing(
+    ways: Sequence[Way], dispensable: Collection[int], *, model: Bands, scene: Bands
+) -> None:
+    lost = [i for i, way in enumerate(ways) if way == "missing" and i not in set(dispensable)]
+    if not lost:
+        return
     named = [f"{(model.wavelength_nm or ())[i]:g}" for i in lost[:_LISTED]]
     more = f" and {len(lost) - _LISTED} more" if len(lost) > _LISTED else ""
-    return (
+    raise MismatchError(
         f"the scene has no good bands to make {len(lost)} of the model's {model.n} bands"
         f" from ({', '.join(named)}{more} nm; the scene has {sum(scene.good)} good bands,"
         f" {span(scene)}), and nothing is extrapolated; use a model of this sensor's bands"
     )
-
-
-def match_table(model: Bands, match: BandMatch) -> tuple[str, ...]:
-    """Say in a few lines which model bands were selected, resampled or missing.
-
-    Parameters
-    ----------
-    model : Bands
-        With wavelengths; without, one line says that bands were matched by order.
-    match : BandMatch
-        Of these bands.
-
-    Returns
-    -------
-    tuple of str
-        A line for each run of neighbouring bands that were got the same way.
-
-    Examples
-    --------
-    >>> from hsimap.spectra import Bands
-    >>> def bands(*nm):
-    ...     return Bands(wavelength_nm=nm, fwhm_nm=None, good=(True,) * len(nm))
-    >>> model = bands(500.0, 504.0, 508.0, 512.0)
-    >>> scene = bands(500.5, 507.0, 513.0)
-    >>> for line in match_table(model, fit_bands(model, scene)):
-    ...     print(line)
-    500 nm: 1 band, selected, at most 0.5 nm off
-    504 nm: 1 band, interpolated between the scene's neighbouring bands, coarser than the model's
-    508-512 nm: 2 bands, selected, at most 1 nm off
-    """
-    if model.wavelength_nm is None:
-        return (f"{model.n} bands matched by order",)
-    order = np.argsort(model.wavelength_nm, kind="stable").tolist()
-    lines = []
-    for way, run in groupby(order, key=lambda i: match.ways[i]):
-        members = list(run)
-        low, high = model.wavelength_nm[members[0]], model.wavelength_nm[members[-1]]
-        where = f"{low:g}" if len(members) == 1 else f"{low:g}-{high:g}"
-        count = "1 band" if len(members) == 1 else f"{len(members)} bands"
-        lines.append(f"{where} nm: {count}, {_said(way, [match.offset_nm[i] for i in members])}")
-    return tuple(lines)
-
-
-def _said(way: Way, offsets: Sequence[float]) -> str:
-    furthest = max(abs(offset) for offset in offsets)
-    return {
-        "selected": f"selected, at most {furthest:.2g} nm off",
-        "gaussian": "resampled with Gaussian weights of the model's band width",
-        "linear": "interpolated between the scene's neighbouring bands, coarser than the model's",
-        "missing": "not in the scene; the model's mean stands for them",
-    }[way]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hsimap.training._balancing import DynamicAverage, FixedBalance, UncertaintyBalance
 from hsimap.training._batches import Batch, load_batch
 from hsimap.training._check import check_recipe
+from hsimap.training._commit import git_commit
 from hsimap.training._comparison import Bench, train_missing
-from hsimap.training._finish import git_commit, result_of, score_test
+from hsimap.training._finish import result_of, score_test
 from hsimap.training._folds import FoldView, LabelledScene
 from hsimap.training._gradnorm import GradNormBalance
 from hsimap.training._losses import absolute_error, cross_entropy, focal

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from hsimap.labels import TEST
 from hsimap.runtimes import export_onnx
 from hsimap.runtimes._memory import measure_activations
 from hsimap.training._calibrate import apply_temperature, calibrate
+from hsimap.training._commit import git_commit
+from hsimap.training._complete import describe_input
 from hsimap.training._seams import choose_crop, measure_seams
 from hsimap.training._validation import LiveRuntime, predict_fold, whole_targets
 
@@ -129,12 +130,13 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
     calibration = calibrate(network, opened.scenes, trim=seams.trim, device=device)
     if calibration is not None:
         apply_temperature(network, calibration)
+    spectra, spare = describe_input(network, recipe, opened, trained.statistics)
     metrics = score_test(network, opened.scenes, trim=seams.trim, device=device)
     onnx, parity = export_onnx(network)
     fields = BundleFields(
         name=recipe.name,
         description=recipe.description,
-        input=opened.input.model_copy(update={"mean_spectrum": trained.statistics.mean}),
+        input=spectra,
         tasks=network.spec.tasks,
         outputs=network.outputs,
         alignment=network.alignment,
@@ -148,6 +150,7 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
         calibration=calibration,
         provenance=_provenance(recipe, seams, parity)
         | dict(trained.facts)
+        | spare
         | {"cpu_seconds_finishing": round(time.process_time() - started, 1)},
     )
     weights = {name: _stored(value) for name, value in network.state_dict().items()}
@@ -175,23 +178,6 @@ def result_of(bundle: Bundle) -> dict[str, Any]:
     )  # fmt: skip
     line: dict[str, Any] = {key: told[key] for key in keys if key in told}
     return line | {"bundle": bundle.digest, "fold": "test", "tasks": bundle.manifest.metrics}
-
-
-def git_commit(folder: Path) -> str | None:
-    """Return the commit of the source tree that holds a folder, with + where it was changed."""
-
-    def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(folder), *arguments]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603  # fixed program
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "HEAD")
-    if commit is None or git("ls-files", "--error-unmatch", __file__) is None:
-        return None
-    return f"{commit}+" if git("status", "--porcelain", "-uno") else commit
 
 
 def _stored(value: Tensor) -> Tensor:

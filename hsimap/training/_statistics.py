@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from hsimap.errors import InputError
+from hsimap.spectra import Spread, spread_of
 from hsimap.tasks import Kind
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _MOST_WINDOWS: Final = 4096
 """Windows whose pixels are read: 4 million spectra at a patch of 32."""
+
+_MOST_PRODUCTS: Final = 1 << 18
+"""Spectra whose products of bands are added up, about; more do not change them."""
 
 _BINS: Final = 1 << 16
 """Of the histogram that percentiles are read from."""
@@ -37,6 +41,8 @@ class TrainStatistics:
     """``(band,)``; 1 where a band is constant."""
     low: tuple[float, ...]
     """``(band,)``: smallest value."""
+    spread: Spread = field(repr=False)
+    """How the valid pixels vary together, storage units of the model."""
     width: tuple[float, ...]
     """``(band,)``: largest minus smallest value; 1 where a band is constant."""
     scaling: Mapping[str, tuple[float, float]]
@@ -77,7 +83,7 @@ def measure(
     InputError
         If a task has no training label, or no training pixel is valid.
     """
-    bands = _bands(views, patch)
+    bands, spread = _bands(views, patch)
     counts: dict[str, NDArray[np.int64]] = {}
     sums: dict[str, NDArray[np.float64]] = {}
     extremes: dict[str, tuple[float, float]] = {}
@@ -104,6 +110,7 @@ def measure(
             )
     return TrainStatistics(
         **bands,
+        spread=spread,
         scaling={name: _mean_std(total) for name, total in sums.items()},
         extremes=extremes,
         limits={} if percent is None else percentiles(views, extremes, percent=percent),
@@ -171,14 +178,18 @@ def percentiles(
     return found
 
 
-def _bands(views: Sequence[FoldView], patch: int) -> dict[str, tuple[float, ...]]:
+def _bands(views: Sequence[FoldView], patch: int) -> tuple[dict[str, tuple[float, ...]], Spread]:
     windows = [(view, window) for view in views for window in view.windows(patch)]
     step = -(-len(windows) // _MOST_WINDOWS) or 1
+    size = sum(window.height * window.width for _, window in windows[::step])
+    thin = -(-size // _MOST_PRODUCTS) or 1
     n, total, squares = 0, np.zeros(1), np.zeros(1)
     low, high = np.array([np.inf]), np.array([-np.inf])
+    products = _Products()
     for view, window in windows[::step]:
         values, valid = view.read(window)
         pixels = view.to_network(values)[:, valid].astype(np.float64)  # (band, pixel)
+        products.add(pixels[:, -n % thin :: thin])
         n += pixels.shape[1]
         total, squares = total + pixels.sum(axis=1), squares + (pixels**2).sum(axis=1)
         low = np.minimum(low, pixels.min(axis=1, initial=np.inf))
@@ -190,7 +201,34 @@ def _bands(views: Sequence[FoldView], patch: int) -> dict[str, tuple[float, ...]
     std[std <= _CONSTANT * np.abs(mean)] = 1.0
     width = np.where(high > low, high - low, 1.0)
     found = {"mean": mean, "std": std, "low": low, "width": width}
-    return {name: tuple(values.tolist()) for name, values in found.items()}
+    spread = spread_of(mean, products.covariance())
+    return {name: tuple(values.tolist()) for name, values in found.items()}, spread
+
+
+class _Products:
+    """Adds up products of bands about the first pixels' mean, so that few digits are lost."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._origin = self._sum = self._products = np.zeros(0)
+
+    def add(self, pixels: NDArray[np.float64]) -> None:
+        """Add ``(band, pixel)``."""
+        if not pixels.size:
+            return
+        if not self._n:
+            self._origin = pixels.mean(axis=1, keepdims=True)
+            self._sum, self._products = np.zeros(1), np.zeros((1, 1))
+        moved = pixels - self._origin
+        self._n += moved.shape[1]
+        self._sum = self._sum + moved.sum(axis=1)
+        self._products = self._products + moved @ moved.T
+
+    def covariance(self) -> NDArray[np.float64]:
+        """Return ``(band, band)``."""
+        mean = self._sum / self._n
+        found: NDArray[np.float64] = self._products / self._n - np.outer(mean, mean)
+        return found
 
 
 def _labels(views: Sequence[FoldView]) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -20,6 +20,7 @@ from hsimap.networks import report
 from hsimap.runtimes import keep_freed_memory
 from hsimap.training._build import build_objective, network_spec
 from hsimap.training._checkpoints import has_checkpoint, load_checkpoint, remove_checkpoints
+from hsimap.training._complete import complete_bundle
 from hsimap.training._finish import Trained, save_bundle
 from hsimap.training._log import RunLog, SilentLog
 from hsimap.training._loop import Checkpoints, Fit, Material
@@ -75,8 +76,9 @@ def train(
     Returns
     -------
     Bundle
-        One that is there already and stems from the same recipe is returned as it is. With
-        several devices only the first process returns; the others end here.
+        One that is there already and stems from the same recipe is returned as it is, or with
+        what it lacks of the training spectra (:func:`complete_bundle`). With several
+        devices only the first process returns; the others end here.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def train(
     run = run or Path("runs") / out.name
     finished = _finished(recipe, out, overwrite=overwrite)
     if finished is not None:
-        return finished
+        return complete_bundle(finished, recipe)
     started = time.process_time()
     fabric = start_fabric(recipe.training)
     with ExitStack() as stack:

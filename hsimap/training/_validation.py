@@ -129,7 +129,7 @@ def predict_fold(
         Task to ``(y, x)``: int64 channel index, -1 = not mapped; or float32 value, NaN = not
         mapped.
     """
-    maps = {task.name: _blank(task, view.shape) for task in network.spec.tasks}
+    maps = {task.name: blank(task, view.shape) for task in network.spec.tasks}
     for window, part in predict_strips(network, view, trim=trim, device=device):
         for name, values in part.items():
             maps[name][window.slices] = values
@@ -159,9 +159,9 @@ def predict_strips(
     engine = Engine(plan, Flagged(view), runtime=runtime, outputs=network.outputs)
     for strip in engine.strips(_wanted(plan, view)):
         window = plan.strip(strip.index)
-        maps = {name: _blank(task, (window.height, window.width)) for name, task in tasks.items()}
+        maps = {name: blank(task, (window.height, window.width)) for name, task in tasks.items()}
         for output in network.outputs:
-            values = _decide(tasks[output.task], strip.values[output.name])
+            values = decide(tasks[output.task], strip.values[output.name])
             maps[output.task][strip.valid] = values[strip.valid]
         yield window, maps
 
@@ -222,12 +222,14 @@ def _wanted(plan: TilePlan, view: FoldView) -> list[int]:
     return sorted(strips)
 
 
-def _blank(task: Task, shape: tuple[int, int]) -> NDArray[Any]:
+def blank(task: Task, shape: tuple[int, int]) -> NDArray[Any]:
+    """Return a map without a class or a value: int64 of -1, or float32 of NaN."""
     if task.kind is Kind.CATEGORICAL:
         return np.full(shape, -1, dtype=np.int64)
     return np.full(shape, np.nan, dtype=np.float32)
 
 
-def _decide(task: Task, values: NDArray[np.float32]) -> NDArray[Any]:
+def decide(task: Task, values: NDArray[np.float32]) -> NDArray[Any]:
+    """Return the class of highest probability, or the value, of ``(channel, y, x)``."""
     decided: NDArray[Any] = values.argmax(axis=0) if task.kind is Kind.CATEGORICAL else values[0]
     return decided

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from hsimap.bundle import Bundle
-from hsimap.errors import OutputExistsError, ResourceError
+from hsimap.errors import InputError, OutputExistsError, ResourceError
 from hsimap.evaluation import append_result, score_task
 from hsimap.mapping.lazy import predict
 from hsimap.recipes import load_recipe
@@ -115,6 +116,46 @@ def test_the_same_recipe_again_is_already_complete(bundle, folder):
     assert (bundle.path / "manifest.json").stat().st_mtime_ns == before
     with pytest.raises(OutputExistsError, match="another recipe"):
         train(recipe_for(folder, epochs=21), bundle.path, progress=False)
+
+
+def completed(bundle, folder, out, changes, **training):
+    """Return what training makes of a finished bundle with another description of its input."""
+    shutil.copytree(bundle.path, out)
+    wanted = bundle.manifest.input.model_copy(update=changes)
+    Bundle.load(out).rewrite({"input": wanted})
+    recipe = recipe_for(folder, epochs=20, **training)
+    return train(recipe, out, run=out.parent / "run", progress=False)
+
+
+def test_an_older_bundle_is_completed_with_the_spread_of_its_training_spectra(
+    bundle, folder, tmp_path
+):
+    found = completed(bundle, folder, tmp_path / "old", {"spread": None})
+    assert bundle.manifest.input.spread is not None
+    assert found.manifest.input == bundle.manifest.input
+    assert same(weights(found), weights(bundle))
+    assert found.onnx == bundle.onnx
+    told = dict(found.manifest.provenance)
+    assert told.pop("spectra_measured_by") == bundle.manifest.provenance["commit"]
+    assert told == bundle.manifest.provenance
+    again = train(recipe_for(folder, epochs=20), tmp_path / "old", progress=False)
+    assert again.digest == found.digest
+
+
+def test_bands_that_the_network_can_do_without_are_looked_for_when_asked(bundle, folder, tmp_path):
+    assert bundle.manifest.input.dispensable == ()
+    found = completed(bundle, folder, tmp_path / "model", {}, dispensable=0.9)
+    told = found.manifest.provenance["dispensable"]
+    assert told["limit"] == 0.9
+    assert told["cost"] <= 0.9
+    assert 0 < len(found.manifest.input.dispensable) < 5
+    assert "that a scene may lack" in (found.path / "MODEL_CARD.md").read_text()
+
+
+def test_other_training_scenes_do_not_complete_a_bundle(bundle, folder, tmp_path):
+    mean = tuple(value + 3 for value in bundle.manifest.input.mean_spectrum)
+    with pytest.raises(InputError, match="their mean spectra differ"):
+        completed(bundle, folder, tmp_path / "m", {"mean_spectrum": mean, "spread": None})
 
 
 class CrashError(Exception):

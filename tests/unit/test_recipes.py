@@ -252,6 +252,7 @@ def test_the_digest_does_not_depend_on_the_machine(form, folders):
         {"data": "/elsewhere"},
         {"description": "other words"},
         {"training": {**form["training"], "devices": 2, "accelerator": "cpu"}},
+        {"training": {**form["training"], "dispensable": 0.01}},  # measured after the training
         {"training": {**form["training"], "epochs": 60, "schedule": "cosine"}},
     ]:
         assert parse(form, **changes).digest == plain.digest

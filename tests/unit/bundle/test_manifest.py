@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hsimap.bundle import BundleFields
+from hsimap.bundle._card import model_card
 from hsimap.bundle._manifest import complete, manifest_text, parse_manifest
 from hsimap.errors import BundleError
 
@@ -165,3 +166,48 @@ def test_a_calibration_that_does_not_fit_the_tasks_is_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=fault):
         BundleFields.model_validate(fields(calibration=CALIBRATION | change))
+
+
+def with_spread(fields: Fields, **changes: Any) -> dict[str, Any]:
+    stated = fields()
+    spread = {"components": [[1.0, 2.0, 3.0]], "noise": [0.5, 0.5, 0.0]}
+    stated["input"] |= {"mean_spectrum": [10, 20, 30], "spread": spread} | changes
+    return stated
+
+
+def test_a_spread_survives_the_text_and_is_left_out_where_there_is_none(fields: Fields) -> None:
+    text = text_of(with_spread(fields))
+    found = parse_manifest(text, where="m").input.training_spread
+    assert found is not None
+    assert found.mean.tolist() == [10, 20, 30]
+    assert found.covariance[0].tolist() == [1.25, 2, 3]
+    assert manifest_text(parse_manifest(text, where="m")) == text
+    assert b"spread" not in text_of(fields())
+    none = {"components": [], "noise": [1, 1, 1]}
+    bare = parse_manifest(text_of(with_spread(fields, spread=none)), where="m").input
+    assert bare.training_spread is not None
+    assert bare.training_spread.covariance.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean_spectrum": None}, "needs the mean_spectrum"),
+        ({"spread": {"components": [[1, 2]], "noise": [1, 1, 1]}}, "2 numbers for 3 bands"),
+        ({"spread": {"components": [], "noise": [1, 1]}}, "2 numbers for 3 bands"),
+        ({"spread": {"components": [], "noise": [1, -1, 1]}}, "must not be below 0"),
+        ({"spread": {"components": [[1, 2, float("inf")]], "noise": [1, 1, 1]}}, "finite"),
+    ],
+)
+def test_a_spread_that_does_not_fit_is_refused(
+    fields: Fields, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        text_of(with_spread(fields, **changes))
+
+
+def test_the_card_names_the_bands_that_a_scene_may_lack(fields: Fields) -> None:
+    card = model_card(BundleFields.model_validate(with_spread(fields, dispensable=[0, 1])))
+    assert "| bands that a scene may lack | 450 to 550.25 nm (2 of 3) |" in card
+    assert "| broader or coarser bands | estimated with 1 components" in card
+    assert "may lack" not in model_card(BundleFields.model_validate(fields()))

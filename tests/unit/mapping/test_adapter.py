@@ -1,5 +1,7 @@
 """What the network is given of a scene."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,8 +10,9 @@ from hsimap.bundle import InputSpec
 from hsimap.geometry import Window
 from hsimap.mapping import SceneAdapter
 from hsimap.mapping.adapter import RecyclingSource
-from hsimap.scenes import scene_from_array
+from hsimap.scenes import Quality, scene_from_array
 
+NM = (500.0, 505.0, 510.0, 515.0, 520.0)
 WHOLE = Window(row=0, col=0, height=6, width=9)
 
 
@@ -51,3 +54,47 @@ def test_shared_columns_are_copied_from_the_read_before():
     np.testing.assert_array_equal(values, expected)
     np.testing.assert_array_equal(flags, shown)
     assert source.to_network(values).dtype == np.int16
+
+
+def coarse(values, *, scale):
+    coords = {"wavelength": ("band", [500.0, 510.0, 520.0])}
+    array = xr.DataArray(
+        values, dims=("band", "y", "x"), coords=coords, attrs={"nodata": -1, "scale": scale}
+    )
+    return scene_from_array(array)
+
+
+def test_estimates_go_to_the_network_and_lines_to_the_comparison():
+    # The bands between are twice what lies beside them: a spectrum that no line would guess.
+    shape = np.array([100.0, 200.0, 100.0, 200.0, 100.0])
+    wanted = spec(
+        n_bands=5,
+        wavelength_nm=NM,
+        fwhm_nm=(5.0,) * 5,
+        scale=1e-3,
+        mean_spectrum=tuple(shape),
+        spread={"components": (tuple(shape),), "noise": (0.01,) * 5},
+    )
+    opened = coarse(np.array([0.15, 0.15, 0.15]).reshape(3, 1, 1), scale=1.0)
+    opened.bands = replace(opened.bands, fwhm_nm=(5.0,) * 3)
+    adapter = SceneAdapter(opened, wanted, resample="auto")
+    assert adapter.match.ways == ("selected", "estimated") * 2 + ("selected",)
+    assert not adapter.is_stored
+    window = opened.grid.window
+    image, valid = adapter.read_for_network(window)
+    assert valid.all()
+    np.testing.assert_allclose(image.ravel(), 1.5 * shape, rtol=1e-3)
+    lines, shown = adapter.read_measured(window)
+    assert shown.all()
+    np.testing.assert_allclose(lines.ravel(), 150, rtol=1e-6)
+    _, flags = adapter.read_flagged(window)
+    assert (flags == Quality.RESAMPLED_SPECTRUM).all()
+
+
+def test_without_a_spread_the_comparison_sees_what_the_network_sees():
+    wanted = spec(n_bands=5, wavelength_nm=NM, scale=1e-3)
+    values = np.random.default_rng(0).random((3, 4, 4))
+    adapter = SceneAdapter(coarse(values, scale=1.0), wanted, resample="auto")
+    window = Window(row=0, col=0, height=4, width=4)
+    for a, b in zip(adapter.read_measured(window), adapter.read_for_network(window), strict=True):
+        np.testing.assert_array_equal(a, b)

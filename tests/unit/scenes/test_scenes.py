@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from hsimap.errors import InputError, UsageError
 from hsimap.geometry import Window
-from hsimap.scenes import _envi, _speed, measure_read, open_scene, scene_from_array, stored_value
+from hsimap.scenes import (
+    Quality,
+    _envi,
+    _speed,
+    measure_read,
+    open_scene,
+    scene_from_array,
+    stored_value,
+)
 
 CODES = {"u1": 1, "i2": 2, "i4": 3, "f4": 4, "f8": 5, "u2": 12, "u4": 13, "i8": 14, "u8": 15}
 AXES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
@@ -231,6 +239,55 @@ def test_an_alpha_band_is_a_mask_and_not_a_band(tmp_path):
     scene = open_scene(path)
     assert scene.bands.n == 3
     assert scene.read(scene.grid.window)[1].sum() == 40
+
+
+def write_band_masks(path, shown):
+    """Write a mask for each band beside a file, as GDAL does where masks are not internal."""
+    write_tif(path.with_name(f"{path.name}.msk"), np.where(shown, 255, 0).astype(np.uint8))
+    tags = {f"INTERNAL_MASK_FLAGS_{i + 1}": "0" for i in range(len(shown))}
+    with rasterio.open(path.with_name(f"{path.name}.msk"), "r+") as file:
+        file.update_tags(**tags)
+
+
+@given(st.integers(0, 999), st.sampled_from(["int16", "float32"]), st.booleans())
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_mask_for_each_band_says_what_is_partly_missing(tmp_path, seed, dtype, holes):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(1, 90, (3, 7, 9)).astype(dtype)
+    shown = rng.random(values.shape) < rng.choice([0.3, 0.9, 1.0])
+    if holes:
+        values[rng.random(values.shape) < 0.2] = -9
+        if dtype == "float32":
+            values[rng.random(values.shape) < 0.1] = np.nan
+    path = write_tif(tmp_path / f"{seed}{dtype}{holes}.tif", values, nodata=-9)
+    write_band_masks(path, shown)
+    with rasterio.open(path) as file:
+        seen = file.read_masks() > 0
+    np.testing.assert_array_equal(seen, shown)
+    known = seen & (values != -9) & np.isfinite(values)
+    with open_scene(path) as scene:
+        for bands in ([0, 1, 2], [2, 0], [1]):
+            window = Window(row=-1, col=2, height=9, width=6)
+            _, flags = scene.read_flagged(window, bands)
+            expected = np.full((9, 6), Quality.NO_DATA, np.uint8)
+            part = known[bands][:, :, 2:8]
+            expected[1:8] = np.where(part.any(axis=0), 2, 1) * ~part.all(axis=0)
+            np.testing.assert_array_equal(flags, expected)
+            np.testing.assert_array_equal(scene.read(window, bands)[1], expected == 0)
+        whole = seen.all(axis=0)
+        np.testing.assert_array_equal(scene.array.coords["mask"].to_numpy(), whole)
+        np.testing.assert_array_equal(scene.raw(scene.grid.window)[1], whole)
+        assert set(scene.fingerprint()) == {path.name, f"{path.name}.msk"}
+
+
+def test_a_mask_of_the_whole_file_beside_it_is_no_mask_of_a_band(tmp_path):
+    path = write_tif(tmp_path / "x.tif", np.full((2, 4, 5), 7, np.int16))
+    side = write_tif(tmp_path / "x.tif.msk", np.eye(4, 5, dtype=np.uint8)[None] * 255)
+    with rasterio.open(side, "r+") as file:
+        file.update_tags(INTERNAL_MASK_FLAGS_1="2", INTERNAL_MASK_FLAGS_2="2")
+    with open_scene(path) as scene:
+        flags = scene.read_flagged(scene.grid.window)[1]
+    np.testing.assert_array_equal(flags, np.where(np.eye(4, 5) > 0, 0, Quality.NO_DATA))
 
 
 def test_sidecars_do_not_override_the_nodata_of_the_file(tmp_path):

@@ -10,6 +10,7 @@ from small import ArrayLabels, small_scene
 
 from hsimap.errors import InputError
 from hsimap.tasks import Kind
+from hsimap.training import _statistics
 from hsimap.training._statistics import inverse_frequency, measure, median_frequency, percentiles
 
 KINDS = {"cover": (Kind.CATEGORICAL, 3), "depth": (Kind.CONTINUOUS, 1)}
@@ -34,6 +35,31 @@ def test_bands_are_measured_over_valid_pixels_of_training_windows():
     pixels = scene.source.values[:, use].astype(float)
     assert found.mean == pytest.approx(pixels.mean(axis=1))
     assert found.std == pytest.approx(pixels.std(axis=1))
+
+
+@pytest.mark.parametrize("most", [1 << 18, 100])
+def test_products_of_bands_are_numpys_covariance(monkeypatch, most):
+    taken = []
+
+    class Listing(_statistics._Products):
+        def add(self, pixels):
+            taken.append(pixels)
+            super().add(pixels)
+
+        def covariance(self):
+            pixels = np.concatenate(taken, axis=1)
+            np.testing.assert_allclose(super().covariance(), np.cov(pixels, bias=True), rtol=1e-9)
+            return super().covariance()
+
+    monkeypatch.setattr(_statistics, "_Products", Listing)
+    monkeypatch.setattr(_statistics, "_MOST_PRODUCTS", most)
+    scene = small_scene()
+    found = measure([scene.view(1)], KINDS, patch=8)
+    n = sum(part.shape[1] for part in taken)
+    assert n <= most
+    assert found.spread.mean.tolist() == list(found.mean)
+    shown = np.sqrt(np.diag(found.spread.covariance))
+    np.testing.assert_allclose(shown, found.std, rtol=1e-4 if most > n > 100 else 0.3)
 
 
 def test_a_constant_band_has_unit_spread():
