@@ -13,7 +13,7 @@ from hsimap.products import BLOCK
 from hsimap.tasks import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
@@ -202,9 +202,7 @@ def plan_map(
     tiles = next(fit, tiles)
     block = _block_to_keep(storage)
     block = block if needed(tiles, 1, block) <= settings.memory else 0
-    wider = range(tiles.n_cols, 1, -1)
-    at_once = next((n for n in wider if needed(tiles, n, block) <= settings.memory), 1)
-    at_once = -(-tiles.n_cols // -(-tiles.n_cols // at_once))  # as many pieces, of one size
+    at_once = _piece(tiles.n_cols, lambda n: needed(tiles, n, block) <= settings.memory)
     unused = 0 if storage is None or storage.driver in _BLOCKED else cache_bytes(settings.memory)
     return MapPlan(
         tiles=tiles,
@@ -215,6 +213,12 @@ def plan_map(
         output_bytes=grid.height * grid.width * _output_bytes(manifest, settings),
         notes=(*_rounding_notes(settings, tiles), *_interval_notes(manifest, settings)),
     )
+
+
+def _piece(n_cols: int, fits: Callable[[int], bool]) -> int:
+    """Return how many tiles are read at once: in as few pieces as fit, and those of one size."""
+    most = next((n for n in range(n_cols, 1, -1) if fits(n)), 1)
+    return -(-n_cols // -(-n_cols // most))
 
 
 def restrict(plan: MapPlan, area: Area) -> MapPlan:
