@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from hsimap.errors import MismatchError, ResourceError
 from hsimap.mapping.intervals import bounded_tasks
-from hsimap.mapping.tiling import READ_AHEAD, TilePlan, TileRules, plan_tiles
-from hsimap.products import BLOCK
+from hsimap.mapping.memory import SLACK, cache_bytes, estimate_memory, kept_bytes, output_bytes
+from hsimap.mapping.tiling import TilePlan, TileRules, plan_tiles
 from hsimap.tasks import Scope
 
 if TYPE_CHECKING:
@@ -22,25 +22,6 @@ if TYPE_CHECKING:
     from hsimap.spectra import Resample
 
 Probabilities = Literal["all", "max", "none"]
-BASE_BYTES: Final = 80 << 20
-"""Interpreter and libraries, without pages that are backed by files: 66 MiB were measured with ONNX
-Runtime, GDAL and a small network loaded."""
-_NETWORK_COPIES: Final = 6
-"""Times that a network's file lies in memory: as read, rewritten, and in the order that suits the
-processor."""
-WRITE_BEHIND: Final = 1
-"""Strips between blending and the journal: a kill loses that one and the tile row in hand."""
-_CACHE: Final = 32 << 20
-"""What the file library may keep of what it decoded, in bytes; more of it changed nothing."""
-_BLOCK_CACHE: Final = 128 << 20
-"""The same where rows of blocks are decoded once: neighbouring windows share a column of blocks."""
-_CACHE_SHARE: Final = 12
-"""It gets no more than this part of the budget."""
-_SLACK: Final = 1.05
-"""Freed memory that the C library keeps, over what is counted."""
-_ENCODING: Final = 8
-"""Bytes a pixel of a row of blocks while one map is compressed; each map keeps half a row of
-overviews besides, measured."""
 _ROOMS: Final = ((1, 256), (4, 0), (2, 0))
 """Tiles read in one piece, and rows of a block kept, that the plan leaves room for where that costs
 little: a compressed file is decoded once, a raw one read in whole lines. The tiles do not depend on
@@ -51,8 +32,6 @@ _BLOCKED: Final = frozenset({"GeoTIFF", "Zarr", "HDF5"})
 """Drivers whose files are decoded a block at a time."""
 _LARGEST_BLOCK: Final = 1024
 """Side in pixels; larger blocks are not kept."""
-_ACTIVATION_BYTES: Final = 4096.0
-"""Assumed where a bundle does not state its own, in bytes per pixel of a tile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,12 +157,12 @@ def plan_map(
     pixel = manifest.input.n_bands * itemsize + 1
 
     def needed(tiles: TilePlan, at_once: int, block: int) -> int:
-        kept = _kept_bytes(tiles, block, at_once, pixel=pixel)
+        kept = kept_bytes(tiles, block, at_once, pixel=pixel)
         more = cache_bytes(settings.memory, block_rows=block > 0) - cache_bytes(settings.memory)
         plain = estimate_memory(
             tiles, manifest, settings, itemsize=itemsize, at_once=at_once, as_stored=as_stored
         )
-        return plain + kept + int(more * _SLACK)
+        return plain + kept + int(more * SLACK)
 
     def lay(at_once: int, block: int) -> TilePlan:
         return plan_tiles(
@@ -209,8 +188,8 @@ def plan_map(
         at_once=at_once,
         cache_bytes=cache_bytes(settings.memory, block_rows=block > 0),
         block_rows=block > 0,
-        memory_bytes=needed(tiles, at_once, block) - int(unused * _SLACK),
-        output_bytes=grid.height * grid.width * _output_bytes(manifest, settings),
+        memory_bytes=needed(tiles, at_once, block) - int(unused * SLACK),
+        output_bytes=grid.height * grid.width * output_bytes(manifest, settings),
         notes=(*_rounding_notes(settings, tiles), *_interval_notes(manifest, settings)),
     )
 
@@ -251,16 +230,6 @@ def _block_to_keep(storage: Storage | None) -> int:
     return storage.block[0] if max(storage.block) <= _LARGEST_BLOCK else 0
 
 
-def _kept_bytes(tiles: TilePlan, block: int, at_once: int, *, pixel: int) -> int:
-    """Return what keeping the lowest blocks of a tile row takes, and the room to decode into."""
-    if not block:
-        return 0
-    shared = max(tiles.side - tiles.kept, 0)
-    columns = min(at_once * tiles.kept + shared, tiles.width)
-    below = (shared + block) * (tiles.width + columns)
-    return int((below + (tiles.side + block) * columns) * pixel * _SLACK)
-
-
 def _rules(manifest: BundleManifest, settings: MapSettings) -> TileRules:
     """Return what the bundle asks of the tile grid, and the user in its place."""
     return TileRules(
@@ -280,57 +249,6 @@ def _refuse_patches(manifest: BundleManifest) -> None:
                 f"output {output.name!r} has scope {output.scope.value!r}; only outputs of scope"
                 f" 'pixel' can be mapped"
             )
-
-
-def cache_bytes(memory: int, *, block_rows: bool = False) -> int:
-    """Return how much of a budget the file library may keep of what it decoded, in bytes."""
-    return min(_BLOCK_CACHE if block_rows else _CACHE, memory // _CACHE_SHARE)
-
-
-def estimate_memory(
-    tiles: TilePlan,
-    manifest: BundleManifest,
-    settings: MapSettings,
-    *,
-    itemsize: int,
-    at_once: int,
-    as_stored: bool = False,
-) -> int:
-    """Return the estimated peak of the process, in bytes (see ``docs/concepts.md``)."""
-    n_bands, shared = manifest.input.n_bands, max(tiles.side - tiles.kept, 0)
-    # Pieces in use and ahead; a tile that is cut out of a wider piece.
-    wide = min(at_once, tiles.n_cols)
-    columns = (READ_AHEAD + 1) * (wide * tiles.kept + shared) + (tiles.side if wide > 1 else 0)
-    stored = tiles.side * columns * (n_bands * itemsize + 1)
-    area = tiles.side**2
-    activations = area * (manifest.activation_bytes_per_px or _ACTIVATION_BYTES)
-    image = area * (n_bands + 1) * 4
-    stated = manifest.stored_activation_bytes_per_px
-    if stated is not None and as_stored:
-        activations, image = area * stated, area * 4
-    channels = [output.channels / output.stride**2 for output in manifest.outputs]
-    # One square waits or is written, one map at a time, while the next one is computed; of the
-    # rows above and below the ramps alone.
-    canvases = area * 4 * (sum(channels) * (WRITE_BEHIND + 1) + 2 * max(channels))
-    canvases += 8 * sum(channels) * tiles.ramp * tiles.width
-    blocks = min(BLOCK, tiles.height) * tiles.width
-    encoding = blocks * (_output_bytes(manifest, settings) / 2 + _ENCODING)
-    network = _NETWORK_COPIES * max((entry.size for entry in manifest.files.values()), default=0)
-    counted = BASE_BYTES + network + stored + image + activations + canvases + encoding
-    return int((counted + cache_bytes(settings.memory)) * _SLACK)
-
-
-def _output_bytes(manifest: BundleManifest, settings: MapSettings) -> int:
-    total = 1.0  # the flags
-    bounded = bounded_tasks(manifest, settings.intervals)
-    for output in manifest.outputs:
-        if output.kind == "categorical":
-            bands = {"all": output.channels, "max": 1, "none": 0}[settings.probabilities]
-            total += (1 + 2 * bands) / output.stride**2
-        else:
-            maps = 3 if output.name in bounded else 1
-            total += 4 * maps * output.channels / output.stride**2
-    return -(-int(total * 100) // 100)
 
 
 def _interval_notes(manifest: BundleManifest, settings: MapSettings) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from hsimap.crashpoints import crash_point
 from hsimap.mapping.encoding import encode_product
 from hsimap.mapping.events import Listener, StripClock, ignore
 from hsimap.mapping.journal import LayerStore, StripFile
-from hsimap.mapping.settings import WRITE_BEHIND
+from hsimap.mapping.memory import WRITE_BEHIND
 from hsimap.streams import drain
 
 if TYPE_CHECKING:

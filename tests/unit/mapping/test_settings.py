@@ -9,7 +9,8 @@ from hsimap.bundle import BundleFields
 from hsimap.bundle._manifest import complete
 from hsimap.errors import ResourceError
 from hsimap.geometry import Grid
-from hsimap.mapping.settings import MapSettings, estimate_memory, plan_map
+from hsimap.mapping.memory import estimate_memory
+from hsimap.mapping.settings import MapSettings, plan_map
 from hsimap.scenes import Storage
 
 GIB = 1 << 30
