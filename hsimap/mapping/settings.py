@@ -26,6 +26,8 @@ _ROOMS: Final = ((1, 256), (4, 0), (2, 0))
 """Tiles read in one piece, and rows of a block kept, that the plan leaves room for where that costs
 little: a compressed file is decoded once, a raw one read in whole lines. The tiles do not depend on
 how the scene lies on the disk."""
+_PIECE_BYTES: Final = 256 << 20
+"""Most that is read in one piece for its width's sake; wider ones cost more memory than time."""
 _PRICE_OF_ROOM: Final = 1.03
 """Most that smaller tiles, for the sake of that room, may add to the computed pixels."""
 _BLOCKED: Final = frozenset({"GeoTIFF", "Zarr", "HDF5"})
@@ -181,7 +183,7 @@ def plan_map(
     tiles = next(fit, tiles)
     block = _block_to_keep(storage)
     block = block if needed(tiles, 1, block) <= settings.memory else 0
-    at_once = _piece(tiles.n_cols, lambda n: needed(tiles, n, block) <= settings.memory)
+    at_once = _piece(tiles, pixel, lambda n: needed(tiles, n, block) <= settings.memory)
     unused = 0 if storage is None or storage.driver in _BLOCKED else cache_bytes(settings.memory)
     return MapPlan(
         tiles=tiles,
@@ -194,10 +196,11 @@ def plan_map(
     )
 
 
-def _piece(n_cols: int, fits: Callable[[int], bool]) -> int:
+def _piece(tiles: TilePlan, pixel: int, fits: Callable[[int], bool]) -> int:
     """Return how many tiles are read at once: in as few pieces as fit, and those of one size."""
-    most = next((n for n in range(n_cols, 1, -1) if fits(n)), 1)
-    return -(-n_cols // -(-n_cols // most))
+    widest = min(tiles.n_cols, _PIECE_BYTES // (tiles.side * tiles.kept * pixel))
+    most = next((n for n in range(widest, 1, -1) if fits(n)), 1)
+    return -(-tiles.n_cols // -(-tiles.n_cols // most))
 
 
 def restrict(plan: MapPlan, area: Area) -> MapPlan:

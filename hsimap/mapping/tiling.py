@@ -22,6 +22,8 @@ from hsimap.geometry import Window, round_up
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_AS_GOOD: Final = 1.02
+"""Computed pixels over the fewest that are possible; a smaller tile is worth it."""
 READ_AHEAD: Final = 1
 """Pieces of a tile row that wait between the reader and the network."""
 
@@ -196,7 +198,7 @@ class TileRules:
 def plan_tiles(
     *, height: int, width: int, rules: TileRules, fits: Callable[[TilePlan], bool]
 ) -> TilePlan:
-    """Lay the tile grid with the fewest computed pixels that the rules and the memory allow.
+    """Lay the tile grid with about the fewest computed pixels that the rules and the memory allow.
 
     Parameters
     ----------
@@ -210,8 +212,10 @@ def plan_tiles(
     Returns
     -------
     TilePlan
-        A scene that fits one tile has no ramp, since it has no neighbour to fade into. Where
-        no plan fits, the smallest one is returned: the caller names the memory it needs.
+        Of plans that compute at most 2 % more than the best one that of the smallest tile: fresh
+        memory is dear. A scene that fits one tile has no ramp, since it has no neighbour to fade
+        into. Where no plan fits, the smallest one is returned: the caller names the memory it
+        needs.
     """
     step = rules.alignment
     trim, ramp = round_up(rules.trim, step), round_up(rules.ramp, step)
@@ -232,4 +236,6 @@ def plan_tiles(
         return plan(max(least, round_up(rules.tile, step)))
     most = max(least, min(round_up(rules.max_tile, step), round_up(max(height, width), step)))
     plans = [plan(kept) for kept in range(least, most + 1, step)]
-    return min(filter(fits, plans), key=lambda p: (p.ratio, -p.kept), default=plans[0])
+    fitting = [plan for plan in plans if fits(plan)] or plans[:1]
+    best = min(plan.ratio for plan in fitting)
+    return next(plan for plan in fitting if plan.ratio <= _AS_GOOD * best)
