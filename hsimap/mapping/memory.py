@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hsimap.mapping.intervals import bounded_tasks
 from hsimap.mapping.tiling import READ_AHEAD
@@ -10,7 +10,6 @@ from hsimap.products import BLOCK
 
 if TYPE_CHECKING:
     from hsimap.bundle import BundleManifest
-    from hsimap.mapping.settings import MapSettings
     from hsimap.mapping.tiling import TilePlan
 
 BASE_BYTES: Final = 80 << 20
@@ -36,6 +35,22 @@ _ACTIVATION_BYTES: Final = 4096.0
 """Assumed where a bundle does not state its own, in bytes per pixel of a tile."""
 
 
+class Wanted(Protocol):
+    """What of a run's options decides its memory; ``MapSettings`` is one."""
+
+    @property
+    def memory(self) -> int:
+        """Budget of the whole process, in bytes."""
+
+    @property
+    def probabilities(self) -> str:
+        """Which probability maps are written: all, max or none."""
+
+    @property
+    def intervals(self) -> int | None:
+        """Level of the prediction intervals that are written; None = none."""
+
+
 def cache_bytes(memory: int, *, block_rows: bool = False) -> int:
     """Return how much of a budget the file library may keep of what it decoded, in bytes."""
     return min(_BLOCK_CACHE if block_rows else _CACHE, memory // _CACHE_SHARE)
@@ -44,7 +59,7 @@ def cache_bytes(memory: int, *, block_rows: bool = False) -> int:
 def estimate_memory(
     tiles: TilePlan,
     manifest: BundleManifest,
-    settings: MapSettings,
+    settings: Wanted,
     *,
     itemsize: int,
     at_once: int,
@@ -74,7 +89,7 @@ def estimate_memory(
     return int((counted + cache_bytes(settings.memory)) * SLACK)
 
 
-def output_bytes(manifest: BundleManifest, settings: MapSettings) -> int:
+def output_bytes(manifest: BundleManifest, settings: Wanted) -> int:
     """Return the bytes a pixel that the maps take before they are compressed."""
     total = 1.0  # the flags
     bounded = bounded_tasks(manifest, settings.intervals)
