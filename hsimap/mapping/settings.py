@@ -27,7 +27,8 @@ _ROOMS: Final = ((1, 256), (4, 0), (2, 0))
 little: a compressed file is decoded once, a raw one read in whole lines. The tiles do not depend on
 how the scene lies on the disk."""
 _PIECE_BYTES: Final = 256 << 20
-"""Most that is read in one piece for its width's sake; wider ones cost more memory than time."""
+"""Most that is read in one piece for its width's sake; wider ones cost more memory than time. A
+quarter of it where blocks are decoded once anyway."""
 _PRICE_OF_ROOM: Final = 1.03
 """Most that smaller tiles, for the sake of that room, may add to the computed pixels."""
 _BLOCKED: Final = frozenset({"GeoTIFF", "Zarr", "HDF5"})
@@ -183,7 +184,7 @@ def plan_map(
     tiles = next(fit, tiles)
     block = _block_to_keep(storage)
     block = block if needed(tiles, 1, block) <= settings.memory else 0
-    at_once = _piece(tiles, pixel, lambda n: needed(tiles, n, block) <= settings.memory)
+    at_once = _piece(tiles, pixel, block, lambda n: needed(tiles, n, block) <= settings.memory)
     unused = 0 if storage is None or storage.driver in _BLOCKED else cache_bytes(settings.memory)
     return MapPlan(
         tiles=tiles,
@@ -196,10 +197,10 @@ def plan_map(
     )
 
 
-def _piece(tiles: TilePlan, pixel: int, fits: Callable[[int], bool]) -> int:
+def _piece(tiles: TilePlan, pixel: int, block: int, fits: Callable[[int], bool]) -> int:
     """Return how many tiles are read at once: in as few pieces as fit, and those of one size."""
-    widest = min(tiles.n_cols, _PIECE_BYTES // (tiles.side * tiles.kept * pixel))
-    most = next((n for n in range(widest, 1, -1) if fits(n)), 1)
+    widest = _PIECE_BYTES // ((4 if block else 1) * tiles.side * tiles.kept * pixel)
+    most = next((n for n in range(min(tiles.n_cols, widest), 1, -1) if fits(n)), 1)
     return -(-tiles.n_cols // -(-tiles.n_cols // most))
 
 
