@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from math import isclose, prod
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hsimap.bundle import InputSpec
     from hsimap.geometry import Grid
     from hsimap.scenes import Limits, Scene, Storage
-    from hsimap.spectra import Resample
+    from hsimap.spectra import BandMatch, Resample
 
 
 class Source(Protocol):
@@ -100,13 +100,11 @@ class SceneAdapter:
     """
 
     def __init__(self, scene: Scene, wanted: InputSpec, *, resample: Resample = "never") -> None:
-        fit = partial(
+        self._fit = partial(
             fit_bands, wanted.bands, scene.bands, resample=resample, dispensable=wanted.dispensable
         )
-        spread = wanted.training_spread
-        match = fit(spread=spread)
+        match = self._fit(spread=wanted.training_spread)
         self.scene, self.match, self._wanted = scene, match, wanted
-        self._measured = match if spread is None else fit()
         self._indices: Sequence[int] = match.indices
         self._nodata = wanted.nodata if scene.nodata is None else None
         self._zeros_are_missing = wanted.nodata is None and _declares_nothing(scene)
@@ -242,6 +240,11 @@ class SceneAdapter:
         """Return ``(band, y, x) float32`` in the bundle's storage units and ``(y, x)`` validity."""
         values, valid = self.read(window)
         return self.to_network(values), valid
+
+    @cached_property
+    def _measured(self) -> BandMatch:
+        """What of the scene alone stands for each band; not every use of a scene asks for it."""
+        return self.match if self._wanted.spread is None else self._fit()
 
     def read_measured(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Read as :meth:`read_for_network` does, of bands that come from the scene alone.

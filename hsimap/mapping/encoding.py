@@ -146,14 +146,15 @@ def encode(layer: Layer, values: Array, valid: NDArray[np.bool_]) -> NDArray[np.
         ``(band, y, x)`` of the layer's dtype. A pixel where the network gave a number that is
         not finite is nodata as well.
     """
+    if layer.kind == "classes":
+        codes = decode_classes(layer.task, values)
+        codes[~there(valid, values)] = CLASS_NODATA
+        return here(codes)[None]
     xp = array_namespace(values)
     sound = xp.all(xp.isfinite(values), axis=0)
     sound &= there(valid, values)
     if layer.kind == "values":
         return here(xp.where(sound, values, there(_NAN, values)))
-    if layer.kind == "classes":
-        codes = decode_classes(layer.task, xp.where(sound, values, there(_NAN, values)))
-        return here(codes)[None]
     if len(layer.bands) == 1 != values.shape[0]:
         values = xp.max(values, axis=0, keepdims=True)
     steps = xp.round(xp.clip(values, 0, 1) * PROBABILITY_STEPS)

@@ -103,7 +103,6 @@ class GdalReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pages = PassingPages(path)
         self._local = threading.local()
         self._handles: list[Any] = []
         self._lock = threading.Lock()
@@ -128,6 +127,7 @@ class GdalReader:
                 f"{path} has {len(self.indexes)} data bands of type {self.dtype}; reflectance needs"
                 f" integer or float bands"
             )
+        self._pages = PassingPages(path)
 
     def __reduce__(self) -> tuple[type[GdalReader], tuple[Path]]:
         return GdalReader, (self._path,)

@@ -14,24 +14,17 @@ if TYPE_CHECKING:
 
 BROADER: Final = 1.25
 """A band that is wider than the model's by more than this factor is another band."""
-_SIGMA: Final = 2 * (2 * np.log(2)) ** 0.5
+SIGMAS_OF_FWHM: Final = 2 * (2 * np.log(2)) ** 0.5
+"""Full width at half maximum of a Gaussian in standard deviations."""
 _NODES: Final = np.linspace(-3, 3, 61)
 """Of the Gaussian that a broad band sees the spectrum through, in standard deviations."""
 
 
-def widths(bands: Bands) -> NDArray[np.float64]:
-    """Return each band's full width at half maximum, or where none is stated its spacing.
-
-    The spacing is the distance to the nearest other band, and at least half the typical one, so
-    that overlapping sensors do not make bands narrow.
-    """
-    if bands.fwhm_nm is not None:
-        return np.asarray(bands.fwhm_nm, dtype=float)
-    return spacings(bands)
-
-
 def spacings(bands: Bands) -> NDArray[np.float64]:
-    """Return the distance of each band to the nearest other one, at least half the typical one."""
+    """Return the distance of each band to the nearest other one, at least half the typical one.
+
+    So overlapping sensors do not make bands narrow.
+    """
     centres = np.asarray(bands.wavelength_nm, dtype=float)
     gaps = np.abs(centres[:, None] - centres[None, :])
     gaps[gaps == 0] = np.inf
@@ -44,10 +37,10 @@ def spacings(bands: Bands) -> NDArray[np.float64]:
 
 
 def both_widths(model: Bands, scene: Bands) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the widths of both: as stated, or the spacings if either states none."""
+    """Return the full widths at half maximum of both; the spacings if either states none."""
     if model.fwhm_nm is None or scene.fwhm_nm is None:
         return spacings(model), spacings(scene)
-    return widths(model), widths(scene)
+    return np.asarray(model.fwhm_nm, dtype=float), np.asarray(scene.fwhm_nm, dtype=float)
 
 
 def broader(model: Bands, scene: Bands) -> NDArray[np.bool_]:
@@ -85,7 +78,7 @@ def responses(model: Bands, scene: Bands) -> tuple[NDArray[np.int64], NDArray[np
     away, step = nearest[np.arange(found.size), at], spacings(model)[order][at]
     used = np.flatnonzero(np.asarray(scene.good) & (away <= np.maximum(step, other / 2)))
     smeared = np.where(np.isfinite(step), step, 0) ** 2 / 6
-    extra = np.sqrt(np.maximum((other**2 - own[order][at] ** 2) / _SIGMA**2 - smeared, 0))
+    extra = np.sqrt(np.maximum((other**2 - own[order][at] ** 2) / SIGMAS_OF_FWHM**2 - smeared, 0))
     mass = np.exp(-(_NODES**2) / 2)
     mass /= mass.sum()
     response = np.zeros((used.size, model.n))

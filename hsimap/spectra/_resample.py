@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from hsimap.errors import MismatchError
-from hsimap.spectra._estimate import broader, estimate
+from hsimap.spectra._estimate import SIGMAS_OF_FWHM, broader, estimate
 from hsimap.spectra._match import (
     SELECTED,
     BandMatch,
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 Resample = Literal["never", "auto", "always"]
 RESAMPLE_MODES: Final[tuple[Resample, ...]] = ("never", "auto", "always")
-_SIGMA: Final = 2 * (2 * np.log(2)) ** 0.5
-"""Full width at half maximum of a Gaussian in standard deviations."""
 _REACH: Final = 3.0
 """Standard deviations beyond which a scene band has no weight."""
 _WIDEST_GAP: Final = 4.5
@@ -203,7 +201,7 @@ class _Sampling:
 
     def _gaussian(self, row: NDArray[np.float64], centre: float, width: float) -> bool:
         """Fill in weights whose mean wavelength is the centre; False if one would be negative."""
-        sigma = width / _SIGMA
+        sigma = width / SIGMAS_OF_FWHM
         away = self.centres - centre
         found = np.where(
             np.abs(away) <= _REACH * sigma, self.cells * np.exp(-((away / sigma) ** 2) / 2), 0.0

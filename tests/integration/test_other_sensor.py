@@ -100,32 +100,29 @@ def test_another_sensor_gives_the_network_the_same_spectra(tmp_path, model, scen
     assert manifest["bands"] == {"estimated": nm.size}
 
 
-def test_shuffled_wavelengths_and_radiance_stop_before_the_first_tile(tmp_path, model, scene):
-    values, nm = scene
+def radiance_stops_as_shuffled_wavelengths_do(values, nm, model, folder):
+    """See that neither is mapped; give the scene of radiance."""
     order = np.random.default_rng(0).permutation(nm.size)
-    shuffled = write_envi(tmp_path / "shuffled.img", values, nm[order])
+    shuffled = write_envi(folder / "shuffled.img", values, nm[order])
     with pytest.raises(MismatchError, match="does not resemble"):
-        mapped(shuffled, model, tmp_path / "a")
+        mapped(shuffled, model, folder / "a")
     sun = nm**-5.0 / np.expm1(1.4388e7 / (nm * 5772))
     radiance = values * (90 * sun / sun.max())[:, None, None]
-    path = write_envi(tmp_path / "radiance.img", radiance, nm)
+    path = write_envi(folder / "radiance.img", radiance, nm)
     with pytest.raises(MismatchError, match="holds radiance"):
-        mapped(path, model, tmp_path / "b")
+        mapped(path, model, folder / "b")
+    return path
+
+
+def test_shuffled_wavelengths_and_radiance_stop_before_the_first_tile(tmp_path, model, scene):
+    path = radiance_stops_as_shuffled_wavelengths_do(*scene, model, tmp_path)
     assert not list((tmp_path / "b").glob("*.tif"))
     report = mapped(path, model, tmp_path / "b", force=True)
     assert any("holds radiance" in note for note in report.notes)
 
 
 def test_what_is_measured_is_judged_and_not_what_is_estimated_from_it(tmp_path, model, scene):
-    values, nm = as_coarse_sensor(*scene)
-    order = np.random.default_rng(0).permutation(nm.size)
-    shuffled = write_envi(tmp_path / "shuffled.img", values, nm[order])
-    with pytest.raises(MismatchError, match="does not resemble"):
-        mapped(shuffled, model, tmp_path / "a")
-    sun = nm**-5.0 / np.expm1(1.4388e7 / (nm * 5772))
-    radiance = values * (90 * sun / sun.max())[:, None, None]
-    with pytest.raises(MismatchError, match="holds radiance"):
-        mapped(write_envi(tmp_path / "radiance.img", radiance, nm), model, tmp_path / "b")
+    radiance_stops_as_shuffled_wavelengths_do(*as_coarse_sensor(*scene), model, tmp_path)
 
 
 def test_a_scene_may_lack_the_bands_that_the_model_can_do_without(tmp_path, model, scene):
