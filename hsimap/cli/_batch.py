@@ -14,6 +14,7 @@ from hsimap.cli._events import event_log
 from hsimap.cli._jobs import (
     Aoi,
     Bbox,
+    Compile,
     Device,
     DryRun,
     Force,
@@ -102,6 +103,7 @@ def run(
         int | None,
         typer.Option(help="Of each worker. Default: cores over workers, then as begun.", min=1),
     ] = None,
+    compiled: Compile = False,
     tile: Annotated[int | None, typer.Option(help="As for predict.", min=1)] = None,
     memory: Annotated[
         str, typer.Option(help="Budget of each worker, as 800MiB.", metavar="SIZE")
@@ -139,6 +141,7 @@ def run(
             precision=precision.value,
             device=device.value,
             threads=threads,
+            compiled=compiled,
             tile=tile,
             memory=parse_bytes(memory),
             probabilities=probabilities.value,

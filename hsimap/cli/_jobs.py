@@ -65,6 +65,13 @@ Model = Annotated[
         metavar="DIR",
     ),
 ]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Have torch compile the network first (minutes, once): for long runs with torch.",
+    ),
+]
 Intervals = Annotated[
     int | None,
     typer.Option(

@@ -12,6 +12,7 @@ from hsimap.cli._events import event_log
 from hsimap.cli._jobs import (
     Aoi,
     Bbox,
+    Compile,
     Device,
     DryRun,
     Force,
@@ -68,6 +69,7 @@ def run(
         Device, typer.Option(help="Where; one that is asked for and absent is an error.")
     ] = Device.AUTO,
     threads: Annotated[int | None, typer.Option(help="Default: one a core.", min=1)] = None,
+    compiled: Compile = False,
     tile: Annotated[
         int | None, typer.Option(help="Kept side of a tile, px. Default: by memory.", min=1)
     ] = None,
@@ -120,6 +122,7 @@ def run(
             precision=precision.value,
             device=device.value,
             threads=threads,
+            compiled=compiled,
             tile=tile,
             trim=trim,
             ramp=ramp,

@@ -175,18 +175,18 @@ def _open(stack: ExitStack, job: LineJob) -> OpenRun:
     stamp = (job.model / MANIFEST).stat().st_mtime_ns
 
     def network(route: Route) -> Runtime:
-        return _network(job.model, stamp, bundle.digest, settings.device, settings.threads, route)
+        wanted = MapSettings(
+            device=settings.device, threads=settings.threads, compiled=settings.compiled
+        )
+        return _network(job.model, stamp, bundle.digest, wanted, route)
 
     return open_run(scene, bundle, settings, out=job.out, network=network)
 
 
 @lru_cache(maxsize=1)
-def _network(
-    model: Path, stamp: int, digest: str, device: str, threads: int | None, route: Route
-) -> Runtime:
+def _network(model: Path, stamp: int, digest: str, settings: MapSettings, route: Route) -> Runtime:
     """Open a network once a process; ``stamp`` and ``digest`` tell a replaced model apart."""
     del stamp, digest
-    settings = MapSettings(device=device, threads=threads)
     return open_route(Bundle.load(model), settings, route, stay=True)
 
 

@@ -96,9 +96,10 @@ def look_at(adapter: SceneAdapter, wanted: InputSpec, *, force: bool) -> Looks:
 
 def routes_of(bundle: Bundle, settings: MapSettings) -> list[Route]:
     """Return the routes that a run may take, as :func:`hsimap.runtimes.choices`."""
+    only_torch = settings.compiled and settings.runtime == "auto"
     return choices(
         bundle,
-        runtime=settings.runtime,
+        runtime="torch" if only_torch else settings.runtime,
         precision=settings.precision,
         device=settings.device,
     )
@@ -115,6 +116,7 @@ def open_route(
         device=settings.device,
         threads=settings.threads,
         stay=stay,
+        compiled=settings.compiled,
     )
 
 

@@ -49,6 +49,8 @@ class MapSettings:
     """auto, cpu or cuda; a device that is asked for and absent is an error."""
     threads: int | None = None
     """Threads of the network; None = one a core."""
+    compiled: bool = False
+    """Have torch compile the network for the shape of its batches before the first one."""
     tile: int | None = None
     """Kept side of a tile, in pixels; None = chosen from the scene's shape and the memory."""
     trim: int | None = None

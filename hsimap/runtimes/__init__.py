@@ -62,7 +62,7 @@ _CHOICES: Final = {
 }
 
 
-def open_runtime(
+def open_runtime(  # noqa: PLR0913  # what a user may ask of a runtime
     bundle: Bundle,
     *,
     runtime: str = "auto",
@@ -70,6 +70,7 @@ def open_runtime(
     threads: int | None = None,
     precision: str = FULL,
     stay: bool = False,
+    compiled: bool = False,
 ) -> Runtime:
     """Make a bundle's network ready to run.
 
@@ -87,6 +88,8 @@ def open_runtime(
         fp32, bf16, fp16 or int8. Whether it was accepted is not asked here: see :func:`choices`.
     stay : bool
         Leave results on a GPU, as tensors, where the runtime can.
+    compiled : bool
+        Compile the network for the shape of its batches first; torch alone can.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def open_runtime(
     UsageError
         If an option is none of the above, or the bundle does not hold what the runtime needs.
     ResourceError
-        If cuda is asked for and not got.
+        If cuda, or the compiler that is needed, is asked for and not got.
     BundleError
         If the network is refused or does not fit its manifest.
     """
@@ -117,7 +120,16 @@ def open_runtime(
     if chosen == "torch":
         from hsimap.runtimes._torch import open_torch
 
-        return open_torch(bundle, device=device, threads=threads, precision=precision, stay=stay)
+        return open_torch(
+            bundle,
+            device=device,
+            threads=threads,
+            precision=precision,
+            stay=stay,
+            compiled=compiled,
+        )
+    if compiled:
+        raise UsageError(f"--compile is of torch, not of {chosen}; use --runtime torch")
     return _open_graph(bundle, chosen, device=device, threads=threads, precision=precision)
 
 

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from hsimap.errors import BundleError, ResourceError, UsageError
 from hsimap.networks import NetworkSpec, build_network
+from hsimap.runtimes._compile import compile_failed, compiler_for
 from hsimap.runtimes._host import instruction_set, keep_freed_memory
 from hsimap.runtimes._interface import Contract
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -44,14 +45,18 @@ class TorchRuntime:
         fp32, bf16 or fp16: matrix products and convolutions only, the rest stays in float32.
     stay : bool
         Leave results on the GPU, as tensors, for a caller that goes on there.
+    compiled : bool
+        Turn the network into machine code for the shape of the first batch; another shape is
+        compiled anew. What was compiled once is found again in torch's cache, a folder of the
+        user under the system's temporary one.
 
     Raises
     ------
     ResourceError
-        If the device is not there.
+        If the device is not there, or what compiles is not.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what decides the bits, and where results go
         self,
         network: torch.nn.Module,
         contract: Contract,
@@ -60,11 +65,14 @@ class TorchRuntime:
         threads: int,
         precision: str = "fp32",
         stay: bool = False,
+        compiled: bool = False,
     ) -> None:
         self._precision = precision
         self._contract, self._threads = contract, threads
         self._device = _device(device)
         self._stay = stay and self._device.type in _APART
+        self._compiler = compiler_for(self._device.type) if compiled else None
+        self._compiled_for: tuple[torch.Size, ...] = ()
         keep_freed_memory()
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("highest")
@@ -74,12 +82,15 @@ class TorchRuntime:
         for weight in self._network.parameters():
             if weight.dim() == _RANK:  # the layout is known for four axes only
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        self._run: Callable[..., Any] = self._network
+        if compiled:
+            self._run = torch.compile(self._network, dynamic=False, fullgraph=True)
 
     def describe(self) -> dict[str, str]:
         """Return what may change the bits of a result."""
         on_gpu = self._device.type == "cuda"
         name = f"cuda ({torch.cuda.get_device_name(self._device)})" if on_gpu else "cpu"
-        return {
+        told = {
             "runtime": "torch",
             "version": f"torch {torch.__version__}",
             "provider": "cudnn" if on_gpu else "mkldnn",
@@ -88,6 +99,7 @@ class TorchRuntime:
             "threads": str(self._threads),
             "cpu": instruction_set(),
         }
+        return told if self._compiler is None else {**told, "compiled": self._compiler}
 
     def forward(self, image: NDArray[np.generic], valid: NDArray[np.float32]) -> dict[str, Any]:
         """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`.
@@ -100,7 +112,7 @@ class TorchRuntime:
         mode = torch.no_grad if self._stay else torch.inference_mode
         try:
             with mode(), self._cast():
-                results = self._network(self._tensor(image), self._tensor(valid))
+                results = self._results(self._tensor(image), self._tensor(valid))
                 tensors = [result.float().contiguous() for result in results]
                 arrays = tensors if self._stay else [t.cpu().numpy() for t in tensors]
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -113,6 +125,18 @@ class TorchRuntime:
         named = dict(zip([out.name for out in self._contract.outputs], arrays, strict=True))
         self._contract.check_output(named, image.shape)
         return named
+
+    def _results(self, image: torch.Tensor, valid: torch.Tensor) -> Any:  # noqa: ANN401  # the network's
+        if self._compiler is None:
+            return self._run(image, valid)
+        if self._compiled_for != (shapes := (image.shape, valid.shape)):
+            # Torch gives up after a few shapes of one function and goes on uncompiled.
+            torch.compiler.reset()
+            self._compiled_for = shapes
+        try:
+            return self._run(image, valid)
+        except torch._dynamo.exc.TorchDynamoException as error:  # noqa: SLF001  # documented, no other name
+            raise compile_failed(error) from error
 
     def _cast(self) -> torch.autocast:
         dtype = _REDUCED.get(self._precision)
@@ -127,13 +151,19 @@ class TorchRuntime:
 
     def close(self) -> None:
         """Give memory back."""
-        del self._network
+        del self._network, self._run
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
 
 def open_torch(
-    bundle: Bundle, *, device: str, threads: int, precision: str = "fp32", stay: bool = False
+    bundle: Bundle,
+    *,
+    device: str,
+    threads: int,
+    precision: str = "fp32",
+    stay: bool = False,
+    compiled: bool = False,
 ) -> TorchRuntime:
     """Build a bundle's network and load its weights; see :class:`TorchRuntime`.
 
@@ -142,12 +172,17 @@ def open_torch(
     BundleError
         If the bundle's description, weights and outputs do not fit each other.
     ResourceError
-        If the device is not there.
+        If the device, or what compiles for it, is not there.
     """
     network = load_network(bundle)
-    contract = Contract.of(bundle.manifest)
     return TorchRuntime(
-        network, contract, device=device, threads=threads, precision=precision, stay=stay
+        network,
+        Contract.of(bundle.manifest),
+        device=device,
+        threads=threads,
+        precision=precision,
+        stay=stay,
+        compiled=compiled,
     )
 
 
