@@ -13,6 +13,7 @@ import typer
 from hsimap.cli._events import event_log
 from hsimap.cli._jobs import (
     Aoi,
+    Batch,
     Bbox,
     Compile,
     Device,
@@ -105,6 +106,7 @@ def run(
     ] = None,
     compiled: Compile = False,
     tile: Annotated[int | None, typer.Option(help="As for predict.", min=1)] = None,
+    batch: Batch = None,
     memory: Annotated[
         str, typer.Option(help="Budget of each worker, as 800MiB.", metavar="SIZE")
     ] = "4GiB",
@@ -143,6 +145,7 @@ def run(
             threads=threads,
             compiled=compiled,
             tile=tile,
+            batch=batch,
             memory=parse_bytes(memory),
             probabilities=probabilities.value,
             intervals=intervals,

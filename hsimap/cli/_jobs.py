@@ -65,6 +65,10 @@ Model = Annotated[
         metavar="DIR",
     ),
 ]
+Batch = Annotated[
+    int | None,
+    typer.Option(help="Tiles in one forward. Default: 1; on a GPU by its memory.", min=1),
+]
 Compile = Annotated[
     bool,
     typer.Option(

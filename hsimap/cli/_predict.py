@@ -11,6 +11,7 @@ import typer
 from hsimap.cli._events import event_log
 from hsimap.cli._jobs import (
     Aoi,
+    Batch,
     Bbox,
     Compile,
     Device,
@@ -73,6 +74,7 @@ def run(
     tile: Annotated[
         int | None, typer.Option(help="Kept side of a tile, px. Default: by memory.", min=1)
     ] = None,
+    batch: Batch = None,
     trim: Annotated[
         int | None,
         typer.Option(help="Context cut off on each side, px. Default: the model's.", min=0),
@@ -124,6 +126,7 @@ def run(
             threads=threads,
             compiled=compiled,
             tile=tile,
+            batch=batch,
             trim=trim,
             ramp=ramp,
             memory=parse_bytes(memory),

@@ -11,7 +11,7 @@ import numpy as np
 
 from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.blending import TileRow, TileSquares, blend_strip
-from hsimap.mapping.flags import footprint_flags
+from hsimap.mapping.forwards import Forwards
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.scenes import Quality, valid_of
 from hsimap.streams import prefetch
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from hsimap.mapping.adapter import FlaggedSource
     from hsimap.mapping.arrays import Array
     from hsimap.mapping.flags import Area
+    from hsimap.mapping.forwards import TilePixels, TileResult
     from hsimap.mapping.tiling import Tile, TilePlan
     from hsimap.runtimes import Runtime
     from hsimap.tasks import Output
 
     TileGroup = tuple[list[Tile], Window, NDArray[np.generic], NDArray[np.uint8]]
-    TilePixels = tuple[Tile, NDArray[np.generic], NDArray[np.uint8]]
 
     class ReadNext(Protocol):
         """See :meth:`hsimap.mapping.adapter.RecyclingSource.read_flagged`."""
@@ -122,8 +122,11 @@ class Engine:
         at_once: int = 1,
         area: Area | None = None,
     ) -> None:
-        self._plan, self._source, self._runtime, self._area = plan, source, runtime, area
-        self._outputs, self._on_tile, self._at_once = outputs, on_tile, at_once
+        self._plan, self._source, self._area = plan, source, area
+        self._outputs, self._at_once = outputs, at_once
+        self._forwards = Forwards(
+            plan=plan, source=source, runtime=runtime, area=area, on_tile=on_tile
+        )
 
     def strips(self, wanted: Sequence[int]) -> Iterator[Strip]:
         """Yield the wanted strips in rising order.
@@ -164,39 +167,21 @@ class Engine:
                 for canvas in canvases.values():
                     canvas.start_row(row, follows=row == previous + 1)
                 previous = row
-                for _ in range(self._plan.n_cols):
-                    square = self._square(pixels, canvases)
+                for result in self._forwards.row(pixels):
+                    square = self._square(result, canvases)
+                    del result  # the next tile needs the memory
                     if row in emit:
                         yield square
-                    del square  # the next tile needs the memory
+                    del square
 
-    def _square(self, pixels: Iterator[TilePixels], canvases: dict[str, TileSquares]) -> Square:
-        """Run the network on the next tile and blend it in."""
-        tile, inner, results = self._run(pixels)
+    def _square(self, result: TileResult, canvases: dict[str, TileSquares]) -> Square:
+        """Blend a tile in."""
+        tile, values, kept = result.tile, result.values, self._plan.kept
         finished = {
-            name: canvas.add(tile, None if results is None else results[name][0])
+            name: canvas.add(tile, None if values is None else values[name])
             for name, canvas in canvases.items()
         }
-        kept = self._plan.kept
-        return Square(tile=tile, values=finished, flags=inner[:kept, :kept])
-
-    def _run(
-        self, pixels: Iterator[TilePixels]
-    ) -> tuple[Tile, NDArray[np.uint8], dict[str, Array] | None]:
-        """Return the next tile, its footprint's flags, and what the network makes of it.
-
-        None where no pixel is both valid and wanted.
-        """
-        tile, values, flags = next(pixels)
-        valid = valid_of(flags)
-        inner = footprint_flags(self._plan, tile, flags, area=self._area)
-        results = None
-        if valid_of(inner).any():
-            image = self._source.to_network(values)[None]
-            del values  # not needed while the network runs
-            results = self._runtime.forward(image, valid.astype(np.float32)[None, None])
-        self._on_tile()
-        return tile, inner, results
+        return Square(tile=tile, values=finished, flags=result.inner[:kept, :kept])
 
     def _read_ahead(self, rows: Sequence[int]) -> Iterator[TileGroup]:
         """Read tile rows ahead; the first tile comes alone, so that the network soon has work."""
@@ -223,12 +208,11 @@ class Engine:
         }
         window = self._plan.row_window(row)
         seen = np.zeros((window.height, window.width), np.uint8)
-        for _ in range(self._plan.n_cols):
-            tile, inner, results = self._run(pixels)
-            foot = tile.footprint
-            seen[:, foot.col : foot.col + foot.width] = inner
-            for name, result in (results or {}).items():
-                canvases[name].add(tile, result[0])
+        for result in self._forwards.row(pixels):
+            foot = result.tile.footprint
+            seen[:, foot.col : foot.col + foot.width] = result.inner
+            for name, values in (result.values or {}).items():
+                canvases[name].add(result.tile, values)
         return RowResult(
             values={name: canvas.values for name, canvas in canvases.items()}, flags=seen
         )

@@ -31,7 +31,7 @@ def identity_of(
             "scale": str(adapter.scale),
             "resample": settings.resample,
         },
-        "tiles": {"tile": tiles.kept, "trim": tiles.trim, "ramp": tiles.ramp},
+        "tiles": {"tile": tiles.kept, "trim": tiles.trim, "ramp": tiles.ramp, "batch": tiles.batch},
         "runtime": runtime.describe(),
         "probabilities": settings.probabilities,
         "versions": {name: version(name) for name in ("numpy", "rasterio")},

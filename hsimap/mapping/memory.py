@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hsimap.mapping.intervals import bounded_tasks
@@ -26,7 +27,7 @@ _BLOCK_CACHE: Final = 128 << 20
 """The same where rows of blocks are decoded once: neighbouring windows share a column of blocks."""
 _CACHE_SHARE: Final = 12
 """It gets no more than this part of the budget."""
-SLACK: Final = 1.05
+_SLACK: Final = 1.05
 """Freed memory that the C library keeps, over what is counted."""
 _ENCODING: Final = 8
 """Bytes a pixel of a row of blocks while one map is compressed; each map keeps half a row of
@@ -51,6 +52,24 @@ class Wanted(Protocol):
         """Level of the prediction intervals that are written; None = none."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a run reads its scene, as far as that takes memory."""
+
+    itemsize: int
+    """Bytes of one stored sample."""
+    as_stored: bool = False
+    """Whether the network is given the scene's integers as they are."""
+    is_apart: bool = False
+    """Whether the network computes in a memory of its own, as on a GPU."""
+    at_once: int = 1
+    """Tiles of a row that are read in one piece."""
+    block: int = 0
+    """Rows of the file's blocks, where those below a tile row are kept for the next one; else 0."""
+    is_decoded: bool = True
+    """Whether the file library decodes the scene, and keeps some of it."""
+
+
 def cache_bytes(memory: int, *, block_rows: bool = False) -> int:
     """Return how much of a budget the file library may keep of what it decoded, in bytes."""
     return min(_BLOCK_CACHE if block_rows else _CACHE, memory // _CACHE_SHARE)
@@ -61,32 +80,27 @@ def estimate_memory(
     manifest: BundleManifest,
     settings: Wanted,
     *,
-    itemsize: int,
-    at_once: int,
-    as_stored: bool = False,
+    reading: Reading,
 ) -> int:
     """Return the estimated peak of the process, in bytes (see ``docs/concepts.md``)."""
     n_bands, shared = manifest.input.n_bands, max(tiles.side - tiles.kept, 0)
+    pixel = n_bands * reading.itemsize + 1
     # Pieces in use and ahead; a tile that is cut out of a wider piece.
-    wide = min(at_once, tiles.n_cols)
+    wide = min(reading.at_once, tiles.n_cols)
     columns = (READ_AHEAD + 1) * (wide * tiles.kept + shared) + (tiles.side if wide > 1 else 0)
-    stored = tiles.side * columns * (n_bands * itemsize + 1)
-    area = tiles.side**2
-    activations = area * (manifest.activation_bytes_per_px or _ACTIVATION_BYTES)
-    image = area * (n_bands + 1) * 4
-    stated = manifest.stored_activation_bytes_per_px
-    if stated is not None and as_stored:
-        activations, image = area * stated, area * 4
+    stored = tiles.side * columns * pixel + _kept_bytes(tiles, reading, pixel=pixel)
+    area, forward = tiles.side**2, _forward_bytes(tiles, manifest, reading)
     channels = [output.channels / output.stride**2 for output in manifest.outputs]
     # One square waits or is written, one map at a time, while the next one is computed; of the
     # rows above and below the ramps alone.
-    canvases = area * 4 * (sum(channels) * (WRITE_BEHIND + 1) + 2 * max(channels))
+    canvases = area * 4 * (sum(channels) * (WRITE_BEHIND + 1) * tiles.batch + 2 * max(channels))
     canvases += 8 * sum(channels) * tiles.ramp * tiles.width
     blocks = min(BLOCK, tiles.height) * tiles.width
     encoding = blocks * (output_bytes(manifest, settings) / 2 + _ENCODING)
     network = _NETWORK_COPIES * max((entry.size for entry in manifest.files.values()), default=0)
-    counted = BASE_BYTES + network + stored + image + activations + canvases + encoding
-    return int((counted + cache_bytes(settings.memory)) * SLACK)
+    cache = cache_bytes(settings.memory, block_rows=reading.block > 0) * reading.is_decoded
+    counted = BASE_BYTES + network + stored + forward + canvases + encoding + cache
+    return int(counted * _SLACK)
 
 
 def output_bytes(manifest: BundleManifest, settings: Wanted) -> int:
@@ -103,11 +117,25 @@ def output_bytes(manifest: BundleManifest, settings: Wanted) -> int:
     return -(-int(total * 100) // 100)
 
 
-def kept_bytes(tiles: TilePlan, block: int, at_once: int, *, pixel: int) -> int:
+def _forward_bytes(tiles: TilePlan, manifest: BundleManifest, reading: Reading) -> float:
+    """Return what a batch takes in the network, its input included."""
+    n_bands, pixels = manifest.input.n_bands, tiles.side**2 * tiles.batch
+    stated = manifest.stored_activation_bytes_per_px
+    if reading.as_stored and stated is not None:
+        gathered = n_bands * reading.itemsize if tiles.batch > 1 else 0
+        return pixels * (4 + gathered + (0 if reading.is_apart else stated))
+    # What a batch is gathered in, and the tile that is converted.
+    image = pixels * (n_bands + 1) * 4 + (tiles.batch > 1) * tiles.side**2 * n_bands * 4
+    activations = 0 if reading.is_apart else manifest.activation_bytes_per_px or _ACTIVATION_BYTES
+    return image + pixels * activations
+
+
+def _kept_bytes(tiles: TilePlan, reading: Reading, *, pixel: int) -> int:
     """Return what keeping the lowest blocks of a tile row takes, and the room to decode into."""
+    block = reading.block
     if not block:
         return 0
     shared = max(tiles.side - tiles.kept, 0)
-    columns = min(at_once * tiles.kept + shared, tiles.width)
+    columns = min(reading.at_once * tiles.kept + shared, tiles.width)
     below = (shared + block) * (tiles.width + columns)
-    return int((below + (tiles.side + block) * columns) * pixel * SLACK)
+    return (below + (tiles.side + block) * columns) * pixel

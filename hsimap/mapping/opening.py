@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hsimap.errors import ResourceError
 from hsimap.mapping.adapter import SceneAdapter
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from hsimap.mapping.settings import MapPlan, MapSettings
     from hsimap.runtimes import Route, Runtime
     from hsimap.scenes import Scene
+
+
+_BUSY_PIXELS: Final = 1 << 22
+"""Of one batch; more of them keep no GPU busier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,25 +111,45 @@ def _fit_device(
     *,
     out: Path,
 ) -> MapPlan:
-    """Halve the tile until the device's memory takes it; a run that was begun keeps its own.
+    """Halve the batch, then the tile, until the device's memory takes them.
 
-    A tile that the user asked for stays what it is.
+    A run that was begun keeps its own. What the user asked for stays what it is.
     """
-    if settings.tile is not None:
-        return plan
-    kept = stored_identity(out).get("tiles", {}).get("tile")
-    if kept is not None and kept != plan.tiles.kept and not settings.overwrite:
-        return plan_scene(adapter.scene, adapter, bundle, replace(settings, tile=kept))
+
+    def lay(tile: int | None, batch: int | None) -> MapPlan:
+        wanted = replace(settings, device="cuda", tile=tile, batch=batch)
+        return plan_scene(adapter.scene, adapter, bundle, wanted)
+
+    begun = {} if settings.overwrite else stored_identity(out).get("tiles", {})
+    if begun:
+        return lay(settings.tile or begun.get("tile"), settings.batch or begun.get("batch"))
+    tile, batch = settings.tile, settings.batch
+    plan = lay(tile, batch)
+    batch = batch or _most_at_once(plan)
     while True:
         try:
+            plan = lay(tile, batch)
             runtime.forward(*middle_tile(adapter, plan))
         except ResourceError:
-            kept = plan.tiles.kept // 2
-            if kept < max(bundle.manifest.patch, plan.tiles.ramp):
+            if settings.batch is None and batch > 1:
+                batch = _even(plan, batch // 2)
+                continue
+            tile = plan.tiles.kept // 2
+            if settings.tile is not None or tile < max(bundle.manifest.patch, plan.tiles.ramp):
                 raise
-            plan = plan_scene(adapter.scene, adapter, bundle, replace(settings, tile=kept))
         else:
             return plan
+
+
+def _most_at_once(plan: MapPlan) -> int:
+    """Return how many tiles keep a GPU busy, of a row in batches of one size."""
+    return _even(plan, max(1, _BUSY_PIXELS // plan.tiles.side**2))
+
+
+def _even(plan: MapPlan, most: int) -> int:
+    """Return the tiles in a batch where a row is parted in as few batches as may be."""
+    columns = plan.tiles.n_cols
+    return -(-columns // -(-columns // most))
 
 
 def begin_run(

@@ -126,11 +126,15 @@ def pixels_of(adapter: SceneAdapter, plan: MapPlan) -> Pixels:
 
 
 def middle_tile(adapter: SceneAdapter, plan: MapPlan) -> Batch:
-    """Read the tile in the middle of a scene, ``(1, band, y, x)`` and ``(1, 1, y, x)``."""
+    """Read the tile in the middle of a scene, ``(batch, band, y, x)`` and ``(batch, 1, y, x)``.
+
+    A batch of several holds it as often.
+    """
     tiles = plan.tiles
     values, valid = adapter.read(tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2).read)
     image = values if adapter.is_stored else adapter.to_network(values)
-    return image[None], valid.astype(np.float32)[None, None]
+    mask = valid.astype(np.float32)[None]
+    return np.repeat(image[None], tiles.batch, axis=0), np.repeat(mask[None], tiles.batch, axis=0)
 
 
 def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[MapPlan, float]:
@@ -146,7 +150,8 @@ def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[M
     plan : MapPlan
         Tiles, memory and output size.
     seconds : float
-        Time of one tile (read and network, after a first one that warms up) times the tiles.
+        Time of one batch (a read and the network, after a first one that warms up) times the
+        batches.
     """
     adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
     plan = plan_scene(scene, adapter, bundle, settings)
@@ -158,4 +163,4 @@ def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[M
             started = time.monotonic()
             runtime.forward(*middle_tile(adapter, plan))
             seconds = time.monotonic() - started
-    return plan, seconds * tiles.n_rows * tiles.n_cols
+    return plan, seconds * tiles.n_rows * -(-tiles.n_cols // tiles.batch)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from hsimap.errors import MismatchError, ResourceError
 from hsimap.mapping.intervals import bounded_tasks
-from hsimap.mapping.memory import SLACK, cache_bytes, estimate_memory, kept_bytes, output_bytes
+from hsimap.mapping.memory import Reading, cache_bytes, estimate_memory, output_bytes
 from hsimap.mapping.tiling import TilePlan, TileRules, plan_tiles
 from hsimap.tasks import Scope
 
@@ -53,6 +53,8 @@ class MapSettings:
     """Have torch compile the network for the shape of its batches before the first one."""
     tile: int | None = None
     """Kept side of a tile, in pixels; None = chosen from the scene's shape and the memory."""
+    batch: int | None = None
+    """Tiles in one forward; None = 1 on a CPU, on a GPU as many as its memory takes."""
     trim: int | None = None
     """Context thrown away on each side of a tile, in pixels; None = the bundle's."""
     ramp: int | None = None
@@ -113,6 +115,7 @@ class MapPlan:
             "trim": tiles.trim,
             "ramp": tiles.ramp,
             "read_side": tiles.side,
+            "tiles_per_forward": tiles.batch,
             "alignment": tiles.alignment,
             "tiles": tiles.n_rows * tiles.n_cols,
             "strips": tiles.n_rows,
@@ -159,41 +162,44 @@ def plan_map(
     """
     _refuse_patches(manifest)
     bounded_tasks(manifest, settings.intervals)
-    pixel = manifest.input.n_bands * itemsize + 1
+    apart = settings.device == "cuda"
+    plain = Reading(itemsize=itemsize, as_stored=as_stored, is_apart=apart)
 
-    def needed(tiles: TilePlan, at_once: int, block: int) -> int:
-        kept = kept_bytes(tiles, block, at_once, pixel=pixel)
-        more = cache_bytes(settings.memory, block_rows=block > 0) - cache_bytes(settings.memory)
-        plain = estimate_memory(
-            tiles, manifest, settings, itemsize=itemsize, at_once=at_once, as_stored=as_stored
-        )
-        return plain + kept + int(more * SLACK)
+    def needed(tiles: TilePlan, reading: Reading) -> int:
+        return estimate_memory(tiles, manifest, settings, reading=reading)
 
-    def lay(at_once: int, block: int) -> TilePlan:
+    def fits(tiles: TilePlan, reading: Reading) -> bool:
+        return needed(tiles, reading) <= settings.memory
+
+    def lay(reading: Reading) -> TilePlan:
         return plan_tiles(
             height=grid.height,
             width=grid.width,
             rules=_rules(manifest, settings),
-            fits=lambda tiles: needed(tiles, at_once, block) <= settings.memory,
+            fits=lambda tiles: fits(tiles, reading),
         )
 
-    tiles = lay(1, 0)
-    if needed(tiles, 1, 0) > settings.memory:
-        raise _too_little(tiles, needed(tiles, 1, 0), settings)
+    tiles = lay(plain)
+    if not fits(tiles, plain):
+        raise _too_little(tiles, needed(tiles, plain), settings)
     dearest = tiles.ratio * _PRICE_OF_ROOM
-    roomy = ((lay(*room), room) for room in _ROOMS)
-    fit = (t for t, room in roomy if needed(t, *room) <= settings.memory and t.ratio <= dearest)
-    tiles = next(fit, tiles)
-    block = _block_to_keep(storage)
-    block = block if needed(tiles, 1, block) <= settings.memory else 0
-    at_once = _piece(tiles, pixel, block, lambda n: needed(tiles, n, block) <= settings.memory)
-    unused = 0 if storage is None or storage.driver in _BLOCKED else cache_bytes(settings.memory)
+    rooms = [replace(plain, at_once=at_once, block=block) for at_once, block in _ROOMS]
+    roomy = ((lay(room), room) for room in rooms)
+    tiles = next((t for t, room in roomy if fits(t, room) and t.ratio <= dearest), tiles)
+    keeping = replace(plain, block=_block_to_keep(storage))
+    reading = keeping if fits(tiles, keeping) else plain
+    pixel = manifest.input.n_bands * itemsize + 1
+    at_once = _piece(
+        tiles, pixel, reading.block, lambda n: fits(tiles, replace(reading, at_once=n))
+    )
+    is_decoded = storage is None or storage.driver in _BLOCKED
+    reading = replace(reading, at_once=at_once, is_decoded=is_decoded)
     return MapPlan(
         tiles=tiles,
         at_once=at_once,
-        cache_bytes=cache_bytes(settings.memory, block_rows=block > 0),
-        block_rows=block > 0,
-        memory_bytes=needed(tiles, at_once, block) - int(unused * SLACK),
+        cache_bytes=cache_bytes(settings.memory, block_rows=reading.block > 0),
+        block_rows=reading.block > 0,
+        memory_bytes=needed(tiles, reading),
         output_bytes=grid.height * grid.width * output_bytes(manifest, settings),
         notes=(*_rounding_notes(settings, tiles), *_interval_notes(manifest, settings)),
     )
@@ -245,6 +251,7 @@ def _rules(manifest: BundleManifest, settings: MapSettings) -> TileRules:
         ramp=manifest.tile.ramp if settings.ramp is None else settings.ramp,
         max_tile=manifest.tile.max_tile,
         tile=settings.tile,
+        batch=1 if settings.batch is None else settings.batch,
     )
 
 

@@ -66,6 +66,8 @@ class TilePlan:
     """Rows at the top that stand in no map: their tiles are needed for what lies below."""
     skip_cols: int = 0
     """The same of columns on the left."""
+    batch: int = 1
+    """Tiles of a row that the network is given at a time; the last batch of a row is filled up."""
 
     def __post_init__(self) -> None:
         """Refuse a plan that leaves the alignment grid or fades across more than one tile."""
@@ -76,6 +78,8 @@ class TilePlan:
                 f"tile must be positive, trim and ramp not negative and ramp at most the tile;"
                 f" got tile {self.kept}, trim {self.trim}, ramp {self.ramp}"
             )
+        if self.batch < 1:
+            raise UsageError(f"a batch needs 1 tile or more, got {self.batch}")
         if any(value % self.alignment for value in (self.kept, self.trim, self.ramp)):
             raise UsageError(
                 f"tile, trim and ramp must be multiples of {self.alignment} (the model's"
@@ -104,9 +108,10 @@ class TilePlan:
 
     @property
     def ratio(self) -> float:
-        """Computed pixels (padding counted) over mapped pixels."""
+        """Computed pixels (padding and what fills up a batch counted) over mapped pixels."""
         height, width = self.map_shape
-        return self.n_rows * self.n_cols * self.side**2 / (height * width)
+        columns = -(-self.n_cols // self.batch) * self.batch
+        return self.n_rows * columns * self.side**2 / (height * width)
 
     def tile(self, row: int, col: int) -> Tile:
         """Return one tile."""
@@ -193,6 +198,8 @@ class TileRules:
     """Largest kept side that is chosen unasked, in pixels."""
     tile: int | None = None
     """Kept side asked for by the user; None = choose."""
+    batch: int = 1
+    """Tiles in a batch, as far as a row has so many."""
 
 
 def plan_tiles(
@@ -230,6 +237,7 @@ def plan_tiles(
             trim=trim,
             ramp=0 if single else ramp,
             alignment=step,
+            batch=min(rules.batch, -(-width // kept)),
         )
 
     if rules.tile is not None:

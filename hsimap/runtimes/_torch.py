@@ -119,8 +119,8 @@ class TorchRuntime:
             if not isinstance(error, torch.OutOfMemoryError) and "alloc" not in str(error):
                 raise
             raise ResourceError(
-                f"the network runs out of memory on {image.shape}; lower --tile or use another"
-                f" device"
+                f"the network runs out of memory on {image.shape}; lower --tile or --batch, or use"
+                f" another device"
             ) from error
         named = dict(zip([out.name for out in self._contract.outputs], arrays, strict=True))
         self._contract.check_output(named, image.shape)

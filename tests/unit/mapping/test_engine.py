@@ -1,5 +1,7 @@
 """The engine against whole-image forwards, on generated scenes and toy networks."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,6 +86,57 @@ def test_squares_are_the_strips_cut_in_pieces(plan, seed, share, data):
             expected = strip.values[name][:, :, part]
             assert square.values[name].tobytes() == expected.tobytes()
     assert seen == [(row, col) for row in wanted for col in range(plan.n_cols)]
+
+
+@given(
+    plan=plans(step=2),
+    batch=st.integers(1, 5),
+    share=st.sampled_from([0.02, 0.1, 0.8]),
+    data=st.data(),
+)
+def test_several_tiles_in_a_forward_give_the_bytes_of_one_at_a_time(plan, batch, share, data):
+    pixels = source(plan, share=share)
+    outputs = [output(1, channels=2), output(2)]
+
+    class Two:
+        def __init__(self):
+            self.shapes, self.tiles = [], 0
+
+        def forward(self, image, valid):
+            self.shapes.append(image.shape)
+            shown = valid.any(axis=(1, 2, 3))
+            assert shown[: shown.sum()].all()
+            assert not image[~shown].any()  # what fills up a batch holds nothing
+            self.tiles += shown.sum()
+            one = Pointwise().forward(image, valid)["s1"] * np.float32(1.3)
+            return {"s1": one, "s2": np.cos(Box(1).forward(image, valid)["s1"][:, :, ::2, 1::2])}
+
+    wanted = sorted(data.draw(st.sets(st.integers(0, plan.n_rows - 1), min_size=1)))
+    found, runs, done = [], [], []
+    for size in (1, batch):
+        run, tiles = Two(), []
+        recycled = RecyclingSource(Adapter(pixels), READ_AHEAD + 1)
+        engine = Engine(
+            replace(plan, batch=size), recycled, runtime=run, outputs=outputs,
+            on_tile=lambda tiles=tiles: tiles.append(1),
+        )  # fmt: skip
+        squares = list(engine.squares(wanted))
+        found.append([
+            (s.tile.row, s.tile.col, s.flags.tobytes(), *(v.tobytes() for v in s.values.values()))
+            for s in squares
+        ])  # fmt: skip
+        runs.append(run)
+        done.append(len(tiles))
+    assert found[0] == found[1]
+    assert done[0] == done[1] == plan.n_cols * len(rows_needed(plan, wanted))
+    assert runs[0].tiles == runs[1].tiles
+    assert {shape[0] for shape in runs[1].shapes} <= {batch}
+    rows = len(rows_needed(plan, wanted))
+    assert len(runs[1].shapes) <= -(-runs[1].tiles // batch) + rows * (batch > 1)
+    strips = Engine(replace(plan, batch=batch), pixels, runtime=Two(), outputs=outputs)
+    single = Engine(plan, pixels, runtime=Two(), outputs=outputs)
+    for name in ("s1", "s2"):
+        assert whole(strips, plan, name)[0].tobytes() == whole(single, plan, name)[0].tobytes()
 
 
 @given(plan=plans(), data=st.data())

@@ -9,7 +9,7 @@ from hsimap.bundle import BundleFields
 from hsimap.bundle._manifest import complete
 from hsimap.errors import ResourceError
 from hsimap.geometry import Grid
-from hsimap.mapping.memory import estimate_memory
+from hsimap.mapping.memory import Reading, estimate_memory
 from hsimap.mapping.settings import MapSettings, plan_map
 from hsimap.scenes import Storage
 
@@ -90,7 +90,7 @@ def test_memory_does_not_grow_with_the_length_of_a_scene() -> None:
 def test_wide_pieces_are_in_the_estimate() -> None:
     tiles = plan_map(grid(), manifest(), MapSettings(), itemsize=2).tiles
     one, two, many = (
-        estimate_memory(tiles, manifest(), MapSettings(), itemsize=2, at_once=n)
+        estimate_memory(tiles, manifest(), MapSettings(), reading=Reading(itemsize=2, at_once=n))
         for n in (1, 2, 999)
     )
     piece = tiles.side * tiles.kept * 128 * 2
@@ -123,3 +123,31 @@ def test_other_layouts_keep_no_rows_of_blocks(layout: tuple[str, str, int]) -> N
     )
     settings = MapSettings(memory=64 * GIB)
     assert not plan_map(grid(), manifest(), settings, itemsize=2, storage=storage).block_rows
+
+
+def test_a_batch_is_in_the_estimate_and_in_the_computed_pixels() -> None:
+    one, four = (
+        plan_map(grid(), manifest(), MapSettings(tile=512, batch=n, memory=16 * GIB), itemsize=2)
+        for n in (1, 3)
+    )
+    area = four.tiles.side**2
+    assert four.memory_bytes - one.memory_bytes >= 2 * area * (480 + 128 * 4)
+    assert (four.tiles.n_cols, four.tiles.batch) == (8, 3)
+    assert four.tiles.ratio == pytest.approx(one.tiles.ratio * 9 / 8)
+    assert four.describe()["tiles_per_forward"] == 3
+
+
+def test_a_batch_is_no_longer_than_a_row_and_the_memory_bounds_its_tiles() -> None:
+    plan = plan_map(grid(600, 600), manifest(), MapSettings(batch=9), itemsize=2)
+    assert plan.tiles.batch <= plan.tiles.n_cols
+    wide = plan_map(grid(), manifest(), MapSettings(batch=4), itemsize=2)
+    assert wide.memory_bytes <= 4 * GIB
+    assert wide.tiles.side < plan_map(grid(), manifest(), MapSettings(), itemsize=2).tiles.side
+
+
+def test_what_a_gpu_computes_takes_none_of_the_host_s_memory() -> None:
+    host, gpu = (
+        plan_map(grid(), manifest(), MapSettings(tile=512, device=d), itemsize=2)
+        for d in ("cpu", "cuda")
+    )
+    assert host.memory_bytes - gpu.memory_bytes >= 480 * host.tiles.side**2

@@ -88,7 +88,7 @@ def test_a_compiled_network_gives_the_results_of_the_eager_one_on_every_shape(fr
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here, which torch compiles with")
 def test_what_cannot_be_compiled_as_a_whole_is_refused_in_a_line(fresh):
-    with pytest.raises(ResourceError, match=r"could not be compiled.*leave --compile out") as caught:
+    with pytest.raises(ResourceError, match=r"not be compiled.*leave --compile") as caught:
         runtime(compiled=True, kind=Branching).forward(*batch(1, 16))
     assert "\n" not in str(caught.value)
 
