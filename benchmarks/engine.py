@@ -1,7 +1,8 @@
 """Whole runs of the engine beside another tool, and beside the least the machine could take.
 
     python benchmarks/engine.py --data FOLDER --harness FOLDER [--rounds 3] [--cases tiny:M.tif ...]
-                                [--peers dask_overlap naive ...] [--plot FILE.png]
+                                [--peers dask_overlap naive ...] [--plot FILE.svg]
+    python benchmarks/engine.py --redraw engine.json [--plot FILE.svg]
 
 FOLDER holds the scenes and ``models/{tiny,unet}.onnx`` and ``norm.npz`` of a side-by-side harness
 whose ``columns/ort_loop.py`` is a plain loop over tiles with ONNX Runtime. In a round, a case is
@@ -10,7 +11,7 @@ and CPU are of the whole process; memory is the peak of the process tree without
 Ideal is the CPU time of decoding, of the network on the pixels that the plan computes, and of
 encoding the files that were written, each measured alone with one thread, over the cores, and the
 start-up. Peers are further columns of the harness, each run once a round. Prints tables in
-Markdown; raw figures go to --out.
+Markdown; raw figures go to --out, from where --redraw makes tables and plot anew.
 """
 
 from __future__ import annotations
@@ -18,18 +19,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import yaml
+
+from hsimap.cli._progress import parse_bytes
 
 CASES = ("unet:M.tif", "tiny:M.tif", "tiny:M.img")
 LOOP = "ort_loop"
@@ -171,14 +176,14 @@ def case(options: argparse.Namespace, name: str, scene: Path, folder: Path) -> d
             "peers": others, "second_call": again, "stages": alone}  # fmt: skip
 
 
-def row(result: dict[str, Any]) -> str:
+def row(result: dict[str, Any], cores: int) -> str:
     """Return a line of the table."""
     wall, loop = (median(run["wall"] for run in result[key]) for key in ("hsimap", "loop"))
     cpu = median(run["cpu"] for run in result["hsimap"])
     peak, other = (median(run["mib"] for run in result[key]) for key in ("hsimap", "loop"))
     alone = result["stages"]
     work = alone["decode"] + alone["forward"] + alone["encode"]
-    ideal = work / (os.cpu_count() or 1) + alone["start"]
+    ideal = work / cores + alone["start"]
     speed = f"{alone['mpx'] / wall:.2f}"
     cells = [
         result["network"], result["scene"], f"{wall:.1f}", f"{cpu:.1f}", speed,
@@ -202,26 +207,27 @@ def peer_rows(results: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def plot(results: list[dict[str, Any]], path: Path) -> None:
-    """Draw wall time and memory of every tool, a panel a case."""
-    import matplotlib.pyplot as plt  # noqa: PLC0415  # only where a plot is wanted
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    model = (line.split(":", 1)[1].strip() for line in info if line.startswith("model name"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": next(model, platform.machine()), "cores": os.cpu_count(),
+        "memory_gib": memory / 2**30, "date": time.strftime("%Y-%m-%d"),
+        "hsimap": version("hsimap"),
+    }  # fmt: skip
 
-    figure, axes = plt.subplots(
-        2, len(results), figsize=(4 * len(results), 5.5), squeeze=False, layout="constrained"
-    )
-    for column, result in enumerate(results):
-        tools = {"hsimap": result["hsimap"], LOOP: result["loop"], **result["peers"]}
-        for row, (key, unit) in enumerate((("wall", "wall, s"), ("mib", "peak memory, MiB"))):
-            values = [[run[key] for run in runs] for runs in tools.values()]
-            middle = [median(found) for found in values]
-            spread = [[m - min(v) for m, v in zip(middle, values, strict=True)],
-                      [max(v) - m for m, v in zip(middle, values, strict=True)]]  # fmt: skip
-            colors = ["#1b7837"] + ["#999999"] * (len(tools) - 1)
-            axes[row, column].bar(list(tools), middle, yerr=spread, color=colors, capsize=4)
-            axes[row, column].set_ylabel(unit)
-            axes[row, column].tick_params(axis="x", rotation=30)
-        axes[0, column].set_title(f"{result['network']}, {result['scene']}")
-    figure.savefig(path, dpi=110)
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the cases; write what is there after each of them."""
+    measured = {"machine": machine(), "budget_mib": parse_bytes(MEMORY) / 2**20, "cases": []}
+    with tempfile.TemporaryDirectory(dir=options.data) as scratch:
+        for text in options.cases:
+            name, scene = text.split(":")
+            measured["cases"].append(case(options, name, options.data / scene, Path(scratch)))
+            options.out.write_text(json.dumps(measured, indent=1) + "\n")
+    return measured
 
 
 HEAD = (
@@ -236,26 +242,30 @@ PEERS = "| network | scene | tool | wall s | CPU s | peak MiB | rounds |\n" + "|
 def main() -> None:
     """Run the cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--harness", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--harness", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cases", nargs="+", default=CASES)
     parser.add_argument("--peers", nargs="*", default=())
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--out", type=Path, default=Path("engine.json"))
+    parser.add_argument("--redraw", type=Path)
     options = parser.parse_args()
-    results = []
-    with tempfile.TemporaryDirectory(dir=options.data) as scratch:
-        for text in options.cases:
-            name, scene = text.split(":")
-            results.append(case(options, name, options.data / scene, Path(scratch)))
-            options.out.write_text(json.dumps(results, indent=1) + "\n")
+    if options.redraw is None and None in {options.data, options.harness}:
+        parser.error("--data and --harness say what to measure; or name a measurement in --redraw")
+    if options.redraw is None:
+        measured = measure(options)
+    else:
+        measured = json.loads(options.redraw.read_text())
+    results = measured["cases"]
     print(HEAD)
-    print("\n".join(row(result) for result in results))
+    print("\n".join(row(result, measured["machine"]["cores"]) for result in results))
     print(f"\n{PEERS}")
     print("\n".join(peer_rows(results)))
     if options.plot:
-        plot(results, options.plot)
+        from engine_plot import plot  # noqa: PLC0415  # only where a plot is wanted
+
+        plot(measured, options.plot)
 
 
 if __name__ == "__main__":

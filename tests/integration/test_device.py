@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hsimap.bundle import Bundle
-from hsimap.errors import ResourceError
+from hsimap.errors import OutputExistsError, ResourceError
 from hsimap.mapping import MapSettings, arrays, map_scene
 from hsimap.mapping import run as run_module
 from hsimap.mapping.prepare import open_route
@@ -50,10 +50,10 @@ def test_maps_made_on_the_device_have_the_bytes_of_those_made_on_the_host(
 
 
 class Small:
-    """A device that takes tiles up to a side, round a runtime on the CPU."""
+    """A device that takes batches up to the pixels of such a square, round a runtime on the CPU."""
 
     def __init__(self, runtime, side):
-        self._runtime, self._side, self.sides = runtime, side, []
+        self._runtime, self._side, self.sides, self.batches = runtime, side, [], []
         self.close = runtime.close
 
     def describe(self):
@@ -61,7 +61,8 @@ class Small:
 
     def forward(self, image, valid):
         self.sides.append(image.shape[-1])
-        if self.sides[-1] > self._side:
+        self.batches.append(len(image))
+        if len(image) * self.sides[-1] ** 2 > self._side**2:
             raise ResourceError(f"the network runs out of memory on {image.shape}; lower --tile")
         return self._runtime.forward(image, valid)
 
@@ -107,3 +108,35 @@ def test_the_tile_is_halved_until_the_device_takes_it_and_then_kept(
         small_device(4)
         with pytest.raises(ResourceError, match="lower --tile"):
             go(memory=900 << 20, overwrite=True, force=True, probabilities="none")
+
+
+def test_the_batch_is_halved_before_the_tile_and_then_kept(
+    tmp_path, write_scene, toy_bundle, small_device
+):
+    write_scene(tmp_path / "line.tif", height=40, width=170)
+    with open_scene(tmp_path / "line.tif") as scene:
+
+        def go(out="maps", **changes):
+            settings = MapSettings(runtime="onnx", threads=1, trim=2, ramp=4, tile=16, **changes)
+            return map_scene(scene, toy_bundle, settings=settings, out=tmp_path / out)
+
+        opened = small_device(60)
+        report = go()
+        tiles = report.plan.tiles
+        assert (tiles.n_cols, tiles.side) == (11, 24)
+        assert opened[-1].batches[0] == 11
+        assert tiles.batch == opened[-1].batches[-1] == 4  # 11, then 5: three pieces of a row, even ones
+        assert set(opened[-1].batches[1:]) == {4}
+        assert tiles.ratio == pytest.approx(3 * 12 * 24**2 / (40 * 170))
+        small_device(10_000)
+        assert go().already_complete
+        with pytest.raises(OutputExistsError, match=r"tiles\.batch"):
+            go(batch=2)
+        asked = small_device(60)
+        assert go("others", batch=2).plan.tiles.batch == 2
+        assert set(asked[-1].batches) == {2}
+        small_device(30)
+        with pytest.raises(ResourceError):
+            go("too_much", batch=2)
+    for path in (tmp_path / "maps").glob("*.tif"):
+        assert path.read_bytes() == (tmp_path / "others" / path.name).read_bytes()
