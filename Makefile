@@ -39,9 +39,10 @@ fmt: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)  ## reading, writing, kills and resumes; the forests of the demo and, with HSIMAP_DATA, of the real scenes
+bench: $(STAMP)  ## reading, writing, kills and resumes, seams; the forests of the demo and, with HSIMAP_DATA, of the real scenes
 	$(BIN)/python benchmarks/io.py
 	$(BIN)/python benchmarks/crash.py
+	$(BIN)/python benchmarks/seams.py
 	$(BIN)/python benchmarks/boreal_forests.py
 	test -z "$$HSIMAP_DATA" || for recipe in berlin_hymap enmap_potsdam neon_sjer indian_pines; do \
 	  $(BIN)/python benchmarks/forest.py pipelines/$$recipe.yaml || exit 1; done

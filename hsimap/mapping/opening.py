@@ -88,7 +88,7 @@ def open_run(
     route, told = resolve_route(bundle, settings, out=out, sample=sample)
     runtime = network(route)
     if runtime.describe()["device"] != "cpu":
-        plan = _fit_device(runtime, adapter, bundle, settings, plan, out=out)
+        plan = _fit_device(runtime, adapter, bundle, settings, out=out)
     return OpenRun(
         scene=scene,
         bundle=bundle,
@@ -107,7 +107,6 @@ def _fit_device(
     adapter: SceneAdapter,
     bundle: Bundle,
     settings: MapSettings,
-    plan: MapPlan,
     *,
     out: Path,
 ) -> MapPlan:
@@ -123,9 +122,8 @@ def _fit_device(
     begun = {} if settings.overwrite else stored_identity(out).get("tiles", {})
     if begun:
         return lay(settings.tile or begun.get("tile"), settings.batch or begun.get("batch"))
-    tile, batch = settings.tile, settings.batch
-    plan = lay(tile, batch)
-    batch = batch or _most_at_once(plan)
+    plan = lay(settings.tile, settings.batch)
+    tile, batch = plan.tiles.kept, settings.batch or _most_at_once(plan)
     while True:
         try:
             plan = lay(tile, batch)
