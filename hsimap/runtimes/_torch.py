@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -84,7 +85,7 @@ class TorchRuntime:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self._run: Callable[..., Any] = self._network
         if compiled:
-            self._run = torch.compile(self._network, dynamic=False, fullgraph=True)
+            self._run = _compiled(self._network)
 
     def describe(self) -> dict[str, str]:
         """Return what may change the bits of a result."""
@@ -233,6 +234,17 @@ def load_weights(
             )
     tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
     network.load_state_dict(tensors, strict=True)
+
+
+def _compiled(network: torch.nn.Module) -> Callable[..., Any]:
+    """Have a network compiled when it is first called, as a whole and for that shape.
+
+    Where torch can, kernels are chosen by rule: what is fastest in a trial may be another one in
+    the next process, with other bits.
+    """
+    known = import_module("torch._inductor").list_options()
+    options: dict[str, Any] = {"deterministic": True} if "deterministic" in known else {}
+    return torch.compile(network, dynamic=False, fullgraph=True, options=options)
 
 
 def _device(asked: str) -> torch.device:

@@ -96,8 +96,8 @@ def test_what_cannot_be_compiled_as_a_whole_is_refused_in_a_line(fresh):
 def test_a_shape_is_compiled_once(monkeypatch):
     calls, resets = [], []
 
-    def compiles(network, *, dynamic, fullgraph):
-        assert (dynamic, fullgraph) == (False, True)
+    def compiles(network, *, dynamic, fullgraph, options):
+        assert (dynamic, fullgraph, options) == (False, True, {"deterministic": True})
         calls.append(network)
         return network
 
