@@ -183,17 +183,13 @@ def plan_map(
     if not fits(tiles, plain):
         raise _too_little(tiles, needed(tiles, plain), settings)
     dearest = tiles.ratio * _PRICE_OF_ROOM
-    rooms = [replace(plain, at_once=at_once, block=block) for at_once, block in _ROOMS]
-    roomy = ((lay(room), room) for room in rooms)
+    roomy = ((lay(r), r) for r in (replace(plain, at_once=n, block=b) for n, b in _ROOMS))
     tiles = next((t for t, room in roomy if fits(t, room) and t.ratio <= dearest), tiles)
     keeping = replace(plain, block=_block_to_keep(storage))
     reading = keeping if fits(tiles, keeping) else plain
-    pixel = manifest.input.n_bands * itemsize + 1
-    at_once = _piece(
-        tiles, pixel, reading.block, lambda n: fits(tiles, replace(reading, at_once=n))
-    )
-    is_decoded = storage is None or storage.driver in _BLOCKED
-    reading = replace(reading, at_once=at_once, is_decoded=is_decoded)
+    pixel, block = manifest.input.n_bands * itemsize + 1, reading.block
+    at_once = _piece(tiles, pixel, block, lambda n: fits(tiles, replace(reading, at_once=n)))
+    reading = replace(reading, at_once=at_once, is_decoded=_is_decoded(storage))
     return MapPlan(
         tiles=tiles,
         at_once=at_once,
@@ -233,6 +229,11 @@ def _too_little(tiles: TilePlan, needed: int, settings: MapSettings) -> Resource
         f" the memory budget of {settings.memory / 2**20:.0f} MiB; raise --memory"
         + ("" if settings.tile is None else " or lower --tile")
     )
+
+
+def _is_decoded(storage: Storage | None) -> bool:
+    """Whether the file library decodes a scene, block by block."""
+    return storage is None or storage.driver in _BLOCKED
 
 
 def _block_to_keep(storage: Storage | None) -> int:

@@ -125,7 +125,7 @@ def test_the_batch_is_halved_before_the_tile_and_then_kept(
         tiles = report.plan.tiles
         assert (tiles.n_cols, tiles.side) == (11, 24)
         assert opened[-1].batches[0] == 11
-        assert tiles.batch == opened[-1].batches[-1] == 4  # 11, then 5: three pieces of a row, even ones
+        assert tiles.batch == opened[-1].batches[-1] == 4  # 11, 5: in three even pieces
         assert set(opened[-1].batches[1:]) == {4}
         assert tiles.ratio == pytest.approx(3 * 12 * 24**2 / (40 * 170))
         small_device(10_000)
