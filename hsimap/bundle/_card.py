@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from hsimap.bundle._manifest import BundleFields
     from hsimap.tasks import Task
 
+NOT_SHOWN: Final = {
+    "activation_bytes_per_px", "stored_activation_bytes_per_px", "ncnn_activation_bytes_per_px",
+    "acceptance",
+}  # fmt: skip
+"""Fields that the card says nothing of: it stays as it is when they change."""
 _NO_USE = (
     "Scenes whose bands match those below, in the same kind of reflectance, over ground like that"
     " of the training data. Not stated by the maker; check the maps against ground truth first."

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
-from hsimap.bundle._card import model_card
+from hsimap.bundle._card import NOT_SHOWN, model_card
 from hsimap.bundle._disk import sync_folder
 from hsimap.bundle._manifest import (
     BundleFields,
@@ -45,7 +45,6 @@ ONNX: Final = "network.onnx"
 INT8: Final = "network.int8.onnx"
 _NETWORKS: Final = (WEIGHTS, ONNX)
 _PAYLOADS: Final = (*_NETWORKS, INT8)
-_NOT_ON_CARD: Final = {"activation_bytes_per_px", "stored_activation_bytes_per_px", "acceptance"}
 _CHUNK: Final = 1 << 20
 _FLAGS: Final = (
     os.O_RDONLY
@@ -167,7 +166,7 @@ class Bundle:
         content |= dict(files or {})
         fields = fields_of(self.manifest).model_copy(update=dict(changes))
         record = _check_content(fields, content)
-        if not set(changes) <= _NOT_ON_CARD:
+        if not set(changes) <= NOT_SHOWN:
             card = model_card(record).encode()
         return self._store(self.path.resolve(), record, {**content, CARD: card}, overwrite=True)
 

@@ -20,6 +20,10 @@ from hsimap.tasks import Kind, Output, Role, Task
 SCHEMA_VERSION: Final = "hsimap-bundle/1"
 MANIFEST_LIMIT: Final = 16 << 20
 """Bytes; a manifest of 10 000 bands stays under 8 MiB."""
+_LATER: Final = (
+    "acceptance", "calibration", "stored_activation_bytes_per_px", "ncnn_activation_bytes_per_px",
+)  # fmt: skip
+"""Left out of the text where there is none, as in bundles that are older than these."""
 _MAIN_ROLES: Final = {Role.VALUE, Role.PROBABILITY}
 
 
@@ -59,10 +63,10 @@ class FileEntry(Record):
 
 
 class Acceptance(Record):
-    """How a reduced precision compares with float32 on one kind of machine."""
+    """How a route compares with the default one in float32 on one kind of machine."""
 
-    runtime: Literal["torch", "onnx", "openvino"]
-    precision: Literal["bf16", "fp16", "int8"]
+    runtime: Literal["torch", "onnx", "openvino", "ncnn"]
+    precision: Literal["fp32", "bf16", "fp16", "int8"]
     cpu: str
     """GPU, or instruction set of the CPU, that it was measured on; another needs its own record."""
     verdict: Literal["accepted", "refused", "waived"]
@@ -105,6 +109,8 @@ class BundleFields(Record):
     """Peak memory of a forward per input pixel; None = not measured."""
     stored_activation_bytes_per_px: float | None = Field(default=None, gt=0)
     """The same where a scene's integers go in as they are stored; None = not measured."""
+    ncnn_activation_bytes_per_px: float | None = Field(default=None, gt=0)
+    """The same of stored integers in ncnn; None = not measured, and not offered."""
     network: dict[str, JsonValue] | None = None
     """NetworkSpec as JSON; None = the bundle is ONNX only."""
     metrics: Facts = Field(default_factory=dict)
@@ -208,9 +214,9 @@ def _fields_of(fields: BundleFields) -> dict[str, Any]:
 
 def _content(manifest: BundleManifest) -> dict[str, Any]:
     content = manifest.model_dump(mode="json")
-    for name in ("acceptance", "calibration", "stored_activation_bytes_per_px"):
+    for name in _LATER:
         if not content[name]:
-            del content[name]  # as in the bundles that were written before there was any
+            del content[name]
     for name in ("dispensable", "spread"):
         if not content["input"][name]:
             del content["input"][name]

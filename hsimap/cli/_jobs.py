@@ -22,6 +22,7 @@ class Runtime(StrEnum):
     TORCH = "torch"
     ONNX = "onnx"
     OPENVINO = "openvino"
+    NCNN = "ncnn"
 
 
 class Precision(StrEnum):

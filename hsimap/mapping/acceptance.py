@@ -1,4 +1,4 @@
-"""Is a reduced precision good enough: compare its maps with those of float32 on held-out pixels."""
+"""Is a faster route good enough: compare its maps with those of float32 on held-out pixels."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from hsimap.runtimes import (
     default_runtime,
     measure_activations,
     open_runtime,
+    other_routes,
     processor,
     quantise,
-    reduced_routes,
 )
 from hsimap.tasks import Kind
 
@@ -256,7 +256,7 @@ class _Trial:
 
     def __init__(self, bundle: Bundle, samples: Samples, *, device: str, waive: bool) -> None:
         self._samples, self._waive, self._processor = samples, waive, processor(device)
-        self._routes = reduced_routes(bundle, device=device)
+        self._routes = other_routes(bundle, device=device)
         full = Route(default_runtime(bundle), FULL)
         self._runtimes = [
             open_runtime(bundle, runtime=r.runtime, precision=r.precision, device=device)

@@ -40,6 +40,10 @@ class Wanted(Protocol):
     """What of a run's options decides its memory; ``MapSettings`` is one."""
 
     @property
+    def runtime(self) -> str:
+        """What runs the network; auto = whatever is fastest of what may be taken."""
+
+    @property
     def memory(self) -> int:
         """Budget of the whole process, in bytes."""
 
@@ -89,7 +93,7 @@ def estimate_memory(
     wide = min(reading.at_once, tiles.n_cols)
     columns = (READ_AHEAD + 1) * (wide * tiles.kept + shared) + (tiles.side if wide > 1 else 0)
     stored = tiles.side * columns * pixel + _kept_bytes(tiles, reading, pixel=pixel)
-    area, forward = tiles.side**2, _forward_bytes(tiles, manifest, reading)
+    area, forward = tiles.side**2, _forward_bytes(tiles, manifest, reading, settings.runtime)
     channels = [output.channels / output.stride**2 for output in manifest.outputs]
     # One square waits or is written, one map at a time, while the next one is computed; of the
     # rows above and below the ramps alone.
@@ -117,17 +121,35 @@ def output_bytes(manifest: BundleManifest, settings: Wanted) -> int:
     return -(-int(total * 100) // 100)
 
 
-def _forward_bytes(tiles: TilePlan, manifest: BundleManifest, reading: Reading) -> float:
+def _forward_bytes(
+    tiles: TilePlan, manifest: BundleManifest, reading: Reading, runtime: str
+) -> float:
     """Return what a batch takes in the network, its input included."""
     n_bands, pixels = manifest.input.n_bands, tiles.side**2 * tiles.batch
-    stated = manifest.stored_activation_bytes_per_px
-    if reading.as_stored and stated is not None:
+    as_stored = reading.as_stored and manifest.stored_activation_bytes_per_px is not None
+    activations = activation_bytes(manifest, runtime, as_stored=as_stored)
+    activations = 0 if reading.is_apart else activations
+    if as_stored:
         gathered = n_bands * reading.itemsize if tiles.batch > 1 else 0
-        return pixels * (4 + gathered + (0 if reading.is_apart else stated))
+        return pixels * (4 + gathered + activations)
     # What a batch is gathered in, and the tile that is converted.
     image = pixels * (n_bands + 1) * 4 + (tiles.batch > 1) * tiles.side**2 * n_bands * 4
-    activations = 0 if reading.is_apart else manifest.activation_bytes_per_px or _ACTIVATION_BYTES
     return image + pixels * activations
+
+
+def activation_bytes(manifest: BundleManifest, runtime: str, *, as_stored: bool) -> float:
+    """Return the bytes a pixel of a tile that a forward takes beside its input.
+
+    Where ncnn may be taken, the larger need of it and ONNX Runtime, so that tiles do not depend on
+    which of them turns out faster.
+    """
+    plain = manifest.activation_bytes_per_px or _ACTIVATION_BYTES
+    if as_stored:
+        plain = manifest.stored_activation_bytes_per_px or plain
+    open_to_ncnn = runtime == "ncnn" or any(
+        record.runtime == "ncnn" and record.verdict != "refused" for record in manifest.acceptance
+    )
+    return max(plain, manifest.ncnn_activation_bytes_per_px or 0) if open_to_ncnn else plain
 
 
 def _kept_bytes(tiles: TilePlan, reading: Reading, *, pixel: int) -> int:

@@ -15,8 +15,8 @@ from hsimap.runtimes._routes import (
     Route,
     choices,
     default_runtime,
+    other_routes,
     record_of,
-    reduced_routes,
     waiver_note,
 )
 
@@ -44,19 +44,21 @@ __all__ = [
     "keep_freed_memory",
     "measure_activations",
     "open_runtime",
+    "other_routes",
     "processor",
     "quantise",
     "record_of",
-    "reduced_routes",
     "waiver_note",
 ]
 _GIVES: Final = {
     "torch": (FULL, "bf16", "fp16"),
     "onnx": (FULL, "int8", "fp16"),
     "openvino": (FULL, "bf16"),
+    "ncnn": (FULL,),
 }
+_ON_CPU: Final = {"openvino", "ncnn"}
 _CHOICES: Final = {
-    "runtime": ("auto", "torch", "onnx", "openvino"),
+    "runtime": ("auto", "torch", "onnx", "openvino", "ncnn"),
     "precision": PRECISIONS,
     "device": ("auto", "cpu", "cuda"),
 }
@@ -79,7 +81,7 @@ def open_runtime(  # noqa: PLR0913  # what a user may ask of a runtime
     bundle : Bundle
         The model.
     runtime : str
-        torch, onnx, openvino, or auto: onnx if the bundle holds a graph, else torch.
+        torch, onnx, openvino, ncnn, or auto: onnx if the bundle holds a graph, else torch.
     device : str
         cpu, cuda, or auto: cuda if there is one that works, else cpu.
     threads : int, optional
@@ -141,11 +143,15 @@ def _open_graph(
     if graph is None:
         raise UsageError(f"model {bundle.name!r} holds no {name}; make it with hsimap export")
     contract = Contract.of(bundle.manifest)
+    if runtime in _ON_CPU and device == "cuda":
+        raise UsageError(f"--runtime {runtime} runs on the CPU; use --device cpu")
+    if runtime == "ncnn":
+        from hsimap.runtimes._ncnn import open_ncnn
+
+        return open_ncnn(bundle, threads=threads)
     if runtime == "openvino":
         from hsimap.runtimes._openvino import OpenVinoRuntime
 
-        if device == "cuda":
-            raise UsageError("--runtime openvino runs on the CPU; use --device cpu")
         return OpenVinoRuntime(graph, contract, precision=precision, threads=threads, where=where)
     from hsimap.runtimes._onnx import OnnxRuntime
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import onnx
 
-from hsimap.bundle import ONNX, Bundle
+from hsimap.bundle import ONNX, Bundle, BundleFields, TileDefaults
 from hsimap.config import load_yaml, validate
 from hsimap.errors import BundleError, UsageError
 from hsimap.runtimes._compose import Feed, Tap, compose
@@ -21,7 +21,8 @@ from hsimap.runtimes._form import (
 from hsimap.runtimes._graph import load_graph
 from hsimap.runtimes._host import available_cpus
 from hsimap.runtimes._interface import Contract
-from hsimap.runtimes._onnx import check_value, open_session
+from hsimap.runtimes._onnx import check_value
+from hsimap.runtimes._sessions import open_session
 from hsimap.runtimes._trial import Trial
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 _OPSET: Final = 13
+_NOTHING: Final = 1e-5
+"""Influence, in spans of an output, that is no more than rounding."""
 """From this on Softmax works along one axis and Slice takes its bounds as inputs."""
 
 
@@ -77,15 +80,26 @@ def import_onnx(network: Path, manifest: Path, out: Path, *, overwrite: bool = F
     trial.probe(where=network.name)
     graph = compose(model, feed, taps, n_bands=n_bands)
     report = trial.compare(graph)
+    far = trial.far_influence(graph, reach=fields.reach)
     made_of = {
         "file": network.name,
         "sha256": hashlib.sha256(data).hexdigest(),
         "parity": {"max_error": report.max_error, "shapes": [list(s) for s in report.shapes]},
-        "far_influence": trial.far_influence(graph, reach=fields.reach),
+        "far_influence": far,
     }
     provenance = {**fields.provenance, "imported": made_of}
-    record = fields.model_copy(update={"provenance": provenance})
+    record = fields.model_copy(
+        update={"provenance": provenance, "tile": _tile(stated, fields, far)}
+    )
     return Bundle.save(out, record, {ONNX: graph}, overwrite=overwrite)
+
+
+def _tile(stated: ImportManifest, fields: BundleFields, far: float | None) -> TileDefaults:
+    """Return the tiles; without a ramp where the trim leaves no seam to fade."""
+    exact = far is not None and far < _NOTHING and fields.tile.trim >= fields.reach
+    if stated.tile.ramp is None and exact:
+        return fields.tile.model_copy(update={"ramp": 0})
+    return fields.tile
 
 
 def _feed(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from hsimap.bundle import ONNX
 from hsimap.geometry import round_up
 
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ from hsimap.bundle import Bundle
 from hsimap.runtimes import open_runtime
 
 bundle = Bundle.load(sys.argv[1])
-runtime = open_runtime(bundle, device="cpu", threads=1)
-for side in map(int, sys.argv[3:]):
+runtime = open_runtime(bundle, runtime=sys.argv[3], device="cpu", threads=1)
+for side in map(int, sys.argv[4:]):
     image = np.full((1, bundle.manifest.input.n_bands, side, side), 1, dtype=sys.argv[2])
     for _ in range(2):
         runtime.forward(image, np.ones((1, 1, side, side), dtype=np.float32))
@@ -38,10 +40,19 @@ def measure_activations(bundle: Bundle) -> dict[str, float | None]:
     return {
         "activation_bytes_per_px": activation_bytes(bundle),
         "stored_activation_bytes_per_px": activation_bytes(bundle, dtype="int16"),
+        "ncnn_activation_bytes_per_px": _in_ncnn(bundle),
     }
 
 
-def activation_bytes(bundle: Bundle, *, dtype: str = "float32") -> float | None:
+def _in_ncnn(bundle: Bundle) -> float | None:
+    if find_spec("ncnn") is None or ONNX not in bundle.manifest.files:
+        return None
+    return activation_bytes(bundle, dtype="int16", runtime="ncnn")
+
+
+def activation_bytes(
+    bundle: Bundle, *, dtype: str = "float32", runtime: str = "auto"
+) -> float | None:
     """Measure the peak memory of a forward on the CPU beside its input.
 
     Parameters
@@ -50,6 +61,8 @@ def activation_bytes(bundle: Bundle, *, dtype: str = "float32") -> float | None:
         A saved bundle.
     dtype : str
         Of the image.
+    runtime : str
+        As :func:`hsimap.runtimes.open_runtime` takes it.
 
     Returns
     -------
@@ -62,7 +75,8 @@ def activation_bytes(bundle: Bundle, *, dtype: str = "float32") -> float | None:
     small, large = (round_up(max(side, manifest.patch), manifest.alignment) for side in _SIDES)
     if large == small:
         large *= 2
-    command = [sys.executable, "-c", _PROGRAM, str(bundle.path), dtype, str(small), str(large)]
+    command = [sys.executable, "-c", _PROGRAM, str(bundle.path), dtype, runtime]
+    command += [str(small), str(large)]
     try:
         done = subprocess.run(  # noqa: S603  # our own interpreter and program
             command, capture_output=True, text=True, timeout=_TIMEOUT, check=True

@@ -23,7 +23,7 @@ class Route:
     """One way through a network."""
 
     runtime: str
-    """torch, onnx or openvino."""
+    """torch, onnx, openvino or ncnn."""
     precision: str
     """fp32, bf16, fp16 or int8."""
 
@@ -31,24 +31,29 @@ class Route:
         return f"{self.runtime} {self.precision}"
 
 
+NCNN: Final = Route("ncnn", FULL)
+
+
 def default_runtime(bundle: Bundle) -> str:
     """Return what runs a bundle in float32 unless it is said otherwise."""
     return "onnx" if ONNX in bundle.manifest.files else "torch"
 
 
-def reduced_routes(bundle: Bundle, *, device: str = "auto") -> list[Route]:
-    """Return the routes of reduced precision that this machine and bundle can take at all.
+def other_routes(bundle: Bundle, *, device: str = "auto") -> list[Route]:
+    """Return the routes beside the default one that this machine and bundle can take at all.
 
-    A CPU has no use for float16, which it computes in float32.
+    Those of reduced precision, and ncnn, which sums in another way. A CPU has no use for float16,
+    which it computes in float32.
     """
     files, has_bf16 = bundle.manifest.files, bool(_BF16_FLAGS & set(instruction_set().split()))
     on_gpu, weights, graph = _on_gpu(device), WEIGHTS in files, ONNX in files
     possible = {
         Route("torch", "bf16"): weights and (has_bf16 or on_gpu),
         Route("torch", "fp16"): weights and on_gpu,
-        Route("openvino", "bf16"): graph and has_bf16 and _has_openvino() and not on_gpu,
+        Route("openvino", "bf16"): graph and has_bf16 and _has("openvino") and not on_gpu,
         Route("onnx", "fp16"): graph and on_gpu,
         Route("onnx", "int8"): INT8 in files and not on_gpu,
+        NCNN: graph and _is_measured(bundle) and _has("ncnn", "pnnx") and not on_gpu,
     }
     return [route for route, can in possible.items() if can]
 
@@ -57,8 +62,12 @@ def _on_gpu(device: str) -> bool:
     return device != "cpu" and bool(cuda_devices())
 
 
-def _has_openvino() -> bool:
-    return find_spec("openvino") is not None
+def _has(*libraries: str) -> bool:
+    return all(find_spec(name) is not None for name in libraries)
+
+
+def _is_measured(bundle: Bundle) -> bool:
+    return bundle.manifest.ncnn_activation_bytes_per_px is not None
 
 
 def record_of(bundle: Bundle, route: Route, *, device: str = "auto") -> Acceptance | None:
@@ -91,16 +100,19 @@ def choices(bundle: Bundle, *, runtime: str, precision: str, device: str = "auto
         If nothing can give the precision.
     """
     full = Route(default_runtime(bundle) if runtime == "auto" else runtime, FULL)
-    if precision == FULL:
-        return [full]
+    if full == NCNN and not _is_measured(bundle):
+        raise UsageError(
+            f"model {bundle.name!r} holds no measure of its memory in ncnn, which it may not run"
+            f" in; hsimap export {bundle.path} measures it"
+        )
     fitting = [
         route
-        for route in reduced_routes(bundle, device=device)
+        for route in other_routes(bundle, device=device)
         if runtime in {"auto", route.runtime} and precision in {"auto", route.precision}
     ]
     accepted = [route for route in fitting if _is_open(record_of(bundle, route, device=device))]
-    if precision == "auto":
-        return [full, *accepted]
+    if precision in {"auto", FULL}:
+        return [full, *(route for route in accepted if route != full)]
     if not accepted:
         _refuse(bundle, fitting, precision, here=processor(device))
     return accepted
@@ -131,7 +143,7 @@ def _refuse(bundle: Bundle, fitting: list[Route], precision: str, *, here: str) 
 
 def waiver_note(bundle: Bundle, route: Route, *, device: str = "auto") -> str | None:
     """Return the sentence that a run carries if acceptance was waived for its route."""
-    record = None if route.precision == FULL else record_of(bundle, route, device=device)
+    record = record_of(bundle, route, device=device)
     if record is None or record.verdict != "waived":
         return None
     return f"{route} is used without acceptance, which was waived: {'; '.join(record.faults)}"

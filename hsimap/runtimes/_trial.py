@@ -12,7 +12,7 @@ from hsimap.errors import BundleError, VerificationError
 from hsimap.geometry import round_up
 from hsimap.runtimes._compose import Feed, Tap, normalise, post_process
 from hsimap.runtimes._host import available_cpus
-from hsimap.runtimes._onnx import OnnxRuntime, run_session
+from hsimap.runtimes._onnx import OnnxRuntime
 from hsimap.runtimes._parity import (
     ParityReport,
     check_parity,
@@ -20,6 +20,7 @@ from hsimap.runtimes._parity import (
     parity_shapes,
     random_input,
 )
+from hsimap.runtimes._sessions import run_session
 from hsimap.tasks import Kind, Output, Role
 
 if TYPE_CHECKING:

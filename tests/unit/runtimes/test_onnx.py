@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hsimap.errors import BundleError, ResourceError, UsageError
-from hsimap.runtimes import _onnx, available_cpus, open_runtime
+from hsimap.runtimes import _sessions, available_cpus, open_runtime
 from hsimap.runtimes._graph import load_graph
 from hsimap.runtimes._host import cuda_devices
 
@@ -90,7 +90,7 @@ def test_a_silent_fall_back_to_the_cpu_is_an_error(
 ) -> None:
     if cuda_devices():
         pytest.skip("a CUDA device is there")
-    monkeypatch.setattr(_onnx, "cuda_devices", lambda: ("a card without libraries",))
+    monkeypatch.setattr(_sessions, "cuda_devices", lambda: ("a card without libraries",))
     bundle = make_bundle(one_task_graph().SerializeToString())
     with pytest.raises(ResourceError, match="do not load on a card without libraries"):
         open_runtime(bundle, device="cuda")
