@@ -1,7 +1,7 @@
 """Whole runs of the engine beside another tool, and beside the least the machine could take.
 
-    python benchmarks/engine.py --data FOLDER --harness FOLDER [--rounds 3] [--cases tiny:M.tif ...]
-                                [--peers dask_overlap naive ...] [--plot FILE.svg]
+    python benchmarks/engine.py --data FOLDER --harness FOLDER [--rounds 3] [--plot FILE.svg]
+                                [--cases tiny:M.tif:onnx ...] [--peers dask_overlap naive ...]
     python benchmarks/engine.py --redraw engine.json [--plot FILE.svg]
 
 FOLDER holds the scenes and ``models/{tiny,unet}.onnx`` and ``norm.npz`` of a side-by-side harness
@@ -36,7 +36,7 @@ import yaml
 
 from hsimap.cli._progress import parse_bytes
 
-CASES = ("unet:M.tif", "tiny:M.tif", "tiny:M.img")
+CASES = ("unet:M.tif:ncnn", "tiny:M.tif:onnx", "tiny:M.img:onnx")
 LOOP = "ort_loop"
 CLASSES = {"class_a": 4, "class_b": 2, "class_c": 3}
 N_VALUES = 10
@@ -120,12 +120,11 @@ def timed(command: list[str], environment: dict[str, str]) -> dict[str, float]:
     return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "mib": peak[0] / 2**20}
 
 
-def run_hsimap(model: Path, scene: Path, out: Path) -> dict[str, float]:
-    """Map a scene in a fresh folder."""
-    shutil.rmtree(out, ignore_errors=True)
+def run_hsimap(model: Path, scene: Path, out: Path, runtime: str) -> dict[str, float]:
+    """Map a scene; a run that is finished there is looked at again."""
     forget(scene)
     arguments = ["--model", str(model), "--out", str(out), "--memory", MEMORY, "--quiet"]
-    arguments += ["--probabilities", "none"]
+    arguments += ["--probabilities", "none", "--runtime", runtime]
     return timed([sys.executable, "-m", "hsimap", "predict", str(scene), *arguments], {})
 
 
@@ -142,10 +141,10 @@ def run_column(
     return timed(command, {**environment, "OMP_NUM_THREADS": str(os.cpu_count())})
 
 
-def stages(model: Path, scene: Path, maps: Path) -> dict[str, float]:
+def stages(model: Path, scene: Path, maps: Path, runtime: str) -> dict[str, float]:
     """Measure the stages alone in a process of its own, with one thread."""
     command = [sys.executable, str(Path(__file__).with_name("stages.py"))]
-    command += [str(model), str(scene), str(maps), MEMORY]
+    command += [str(model), str(scene), str(maps), MEMORY, runtime]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(  # noqa: S603  # our own program
         command, env=environment, capture_output=True, text=True, check=True
@@ -154,26 +153,27 @@ def stages(model: Path, scene: Path, maps: Path) -> dict[str, float]:
     return found
 
 
-def case(options: argparse.Namespace, name: str, scene: Path, folder: Path) -> dict[str, Any]:
-    """Run all rounds of one case."""
+def case(options: argparse.Namespace, text: str, folder: Path) -> dict[str, Any]:
+    """Run all rounds of one case, ``network:scene:runtime``."""
+    name, scene_name, runtime = text.split(":")
+    scene, maps = options.data / scene_name, folder / "maps"
     model = folder / f"bench-{name}"
     if not model.exists():
         make_bundle(options.data, name, folder)
     ours: list[dict[str, float]] = []
     others: dict[str, list[dict[str, float]]] = {column: [] for column in (LOOP, *options.peers)}
     for _ in range(options.rounds):
-        ours.append(run_hsimap(model, scene, folder / "maps"))
+        shutil.rmtree(maps, ignore_errors=True)
+        ours.append(run_hsimap(model, scene, maps, runtime))
         for column, found in others.items():
             found.append(run_column(options, column, name, scene, folder / "other.tif"))
         last = {column: found[-1] for column, found in others.items()}
         print(name, scene.name, ours[-1], last, file=sys.stderr, flush=True)
-    again = timed(
-        [sys.executable, "-m", "hsimap", "predict", str(scene), "--model", str(model), "--out",
-         str(folder / "maps"), "--memory", MEMORY, "--probabilities", "none", "--quiet"], {},
-    )  # fmt: skip
-    alone = stages(model, scene, folder / "maps" / scene.stem)
-    return {"network": name, "scene": scene.name, "hsimap": ours, "loop": others.pop(LOOP),
-            "peers": others, "second_call": again, "stages": alone}  # fmt: skip
+    again = run_hsimap(model, scene, maps, runtime)
+    alone = stages(model, scene, maps / scene.stem, runtime)
+    return {"network": f"{name}, {runtime}", "scene": scene.name, "hsimap": ours,
+            "loop": others.pop(LOOP), "peers": others, "second_call": again,
+            "stages": alone}  # fmt: skip
 
 
 def row(result: dict[str, Any], cores: int) -> str:
@@ -224,8 +224,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     measured = {"machine": machine(), "budget_mib": parse_bytes(MEMORY) / 2**20, "cases": []}
     with tempfile.TemporaryDirectory(dir=options.data) as scratch:
         for text in options.cases:
-            name, scene = text.split(":")
-            measured["cases"].append(case(options, name, options.data / scene, Path(scratch)))
+            measured["cases"].append(case(options, text, Path(scratch)))
             options.out.write_text(json.dumps(measured, indent=1) + "\n")
     return measured
 
