@@ -3,8 +3,8 @@
     python benchmarks/stages.py MODEL SCENE MAPS MEMORY RUNTIME
 
 MAPS is the folder that ``hsimap predict`` made with that model, scene, memory and runtime. Prints
-one line of JSON: ``decode``, ``forward``, ``encode`` and ``start`` (seconds), the plan's ``ratio`` of
-computed to mapped pixels, and ``mpx`` of the scene.
+one line of JSON: ``decode``, ``forward``, ``encode`` and ``start`` (seconds), the plan's ``ratio``
+of computed to mapped pixels, and ``mpx`` of the scene.
 """
 
 from __future__ import annotations
