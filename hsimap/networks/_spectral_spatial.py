@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from hsimap.networks._taiga_settings import SpectralSpatialSettings
 
 
+_LEAST_LENGTH: Final = 0.01
+"""Of a spectrum that is scaled, over that of the mean spectrum; darker ones are not made longer."""
+
+
 class SpectralLayer(nn.Module):
     """A pointwise convolution over the channels, normalisation and ReLU."""
 
@@ -31,6 +35,48 @@ class SpectralLayer(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map ``(batch, inside, y, x)`` to ``(batch, outside, y, x)``; invalid pixels stay 0."""
         return functional.relu(self.norm(self.mix(x), mask)) * mask
+
+
+class SpectralShape(nn.Module):
+    """Each spectrum scaled to the length of the mean spectrum, on the scale of the other bands.
+
+    A factor on all bands of a pixel, as of light and shade on reflectance, cancels.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        Its normalisation counts.
+
+    Raises
+    ------
+    UsageError
+        If the bands are not standardised, or the mean spectrum is 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        given = spec.normalisation
+        if given.mode != "standardise" or not any(given.mean):
+            raise UsageError(
+                f"shape needs bands that are standardised and not 0 in the mean, but normalise is"
+                f" {given.mode}; leave shape out"
+            )
+        mean = torch.tensor(given.mean, dtype=torch.float64)
+        # The mean spectrum has length 1, so that squares fit into half precision.
+        for name, values in (("mean", mean), ("std", mean.new_tensor(given.std))):
+            numbers = (values / mean.norm()).float().view(1, -1, 1, 1)
+            self.register_buffer(name, numbers, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map standardised ``(batch, band, y, x)`` to the same shape; 0 stays 0."""
+        spectrum = x * self.std + self.mean
+        # As a convolution, since ONNX Runtime is slow at sums over channels.
+        square = functional.conv2d(spectrum.square(), torch.ones_like(self.mean))
+        scaled = spectrum * torch.rsqrt(square.clamp(min=_LEAST_LENGTH**2))
+        return (scaled - self.mean) / self.std
 
 
 class SpatialBlock(nn.Module):
@@ -70,7 +116,7 @@ class SpectralSpatial(Backbone):
     Raises
     ------
     UsageError
-        If an output's stride is not 1.
+        If an output's stride is not 1, or ``shape`` is asked of bands that are not standardised.
     """
 
     alignment = least_side = 1
@@ -84,7 +130,9 @@ class SpectralSpatial(Backbone):
                     f" {output.stride}; leave the stride out"
                 )
         width, dropout = settings.width, settings.dropout
-        inputs = (spec.n_bands, *(width,) * (settings.spectral_layers - 1))
+        self.shape = SpectralShape(spec) if settings.shape else None
+        n_inputs = spec.n_bands * (2 if settings.shape else 1)
+        inputs = (n_inputs, *(width,) * (settings.spectral_layers - 1))
         self.stem = nn.ModuleList(SpectralLayer(inside, width) for inside in inputs)
         self.stem_dropout = nn.Dropout2d(dropout)
         self.body = nn.ModuleList(
@@ -103,17 +151,21 @@ class SpectralSpatial(Backbone):
 
     def forward(self, x: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Map ``(batch, band, y, x)`` to each task's raw numbers; ``mask``: 1 = valid."""
+        if self.shape is not None:
+            x = torch.cat([x, self.shape(x)], dim=1)
         for i, layer in enumerate(self.stem):
             x = layer(x if i == 0 else self.stem_dropout(x), mask)
         spectral = x
         for block in self.body:
             x = block(x, mask)
-        features = [spectral, x, *window_means(x, mask, self.context)]
+        features = [spectral, x, *window_means(x, mask, self.context, by_matrix=self.training)]
         shared = self.head_dropout(torch.cat(features, dim=1))
         return {name: self.heads[head_name(name)](shared) for name in self.tasks}
 
 
-def window_means(x: Tensor, mask: Tensor, sides: Sequence[int]) -> list[Tensor]:
+def window_means(
+    x: Tensor, mask: Tensor, sides: Sequence[int], *, by_matrix: bool = False
+) -> list[Tensor]:
     """Return the mean over the valid pixels of a square window round each pixel, for each side.
 
     Parameters
@@ -124,13 +176,17 @@ def window_means(x: Tensor, mask: Tensor, sides: Sequence[int]) -> list[Tensor]:
         ``(batch, 1, y, x)``: 1 = valid.
     sides : sequence of int
         Odd sides of the windows.
+    by_matrix : bool
+        Sum with banded matrices instead of pooling: the same means in a fraction of the time while
+        the map is no larger than a training patch, and so are their gradients.
 
     Returns
     -------
     list of Tensor
         Of the shape of ``x``; 0 where a window holds no valid pixel.
     """
-    return [_box(x, side) / _box(mask, side).clamp(min=LEAST_SHARE) for side in sides]
+    box = _box_by_matrix if by_matrix else _box
+    return [box(x, side) / box(mask, side).clamp(min=LEAST_SHARE) for side in sides]
 
 
 def _box(x: Tensor, side: int) -> Tensor:
@@ -138,3 +194,15 @@ def _box(x: Tensor, side: int) -> Tensor:
     half = side // 2
     x = functional.avg_pool2d(x, (side, 1), stride=1, padding=(half, 0))
     return functional.avg_pool2d(x, (1, side), stride=1, padding=(0, half))
+
+
+def _box_by_matrix(x: Tensor, side: int) -> Tensor:
+    """Do what :func:`_box` does as two products of matrices."""
+    rows, cols = (_band(n, side, like=x) for n in x.shape[-2:])
+    return rows @ (x @ cols)
+
+
+def _band(n: int, side: int, *, like: Tensor) -> Tensor:
+    """Return ``(n, n)``: 1 / side where row and column lie within half a side, else 0."""
+    at = torch.arange(n, device=like.device)
+    return ((at[:, None] - at).abs() <= side // 2).to(like.dtype) / side
