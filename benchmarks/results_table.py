@@ -13,7 +13,10 @@ import json
 import sys
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 OVERALL, BALANCED, R2 = "overall_accuracy", "balanced_accuracy", "r2"
 FLOORS: Final[dict[str, dict[tuple[str, str], float | None]]] = {
@@ -49,16 +52,17 @@ FLOORS: Final[dict[str, dict[tuple[str, str], float | None]]] = {
 }
 """Random forests on the given splits, what a model of ours must reach; None = none is known."""
 SEEDS: Final = 3
-HEAD: Final = """\
-| variable | score | one network | ± block bootstrap | one a task | pixel forest | spatial forest | floor |
-|---|---|---|---|---|---|---|---|"""
+HEAD: Final = (
+    "variable", "score", "one network for all", "± block bootstrap", "a network a task",
+    "pixel forest", "spatial forest", "floor",
+)  # fmt: skip
 FORESTS: Final = ("pixel random forest", "spatial random forest")
 
 Runs = list[dict[str, Any]]
 
 
 def read(path: Path) -> dict[str, Runs]:
-    """Return the lines of a ``.jsonl`` file by model, the last of each seed; {} if there is none."""
+    """Return the lines of a ``.jsonl`` file by model, the last of each seed; {} without a file."""
     if not path.exists():
         return {}
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -79,6 +83,11 @@ def cell(runs: Runs, task: str, score: str) -> str:
     return f"{fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
+def row(cells: Sequence[str]) -> str:
+    """Return a row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
 def scene_table(scene: str, found: dict[str, Runs]) -> list[str]:
     """Print the table of a scene; return what is below its floor."""
     name = scene.replace("_", "-")
@@ -86,15 +95,14 @@ def scene_table(scene: str, found: dict[str, Runs]) -> list[str]:
     if len(whole) < SEEDS:
         return [f"{scene}: {len(whole)} of {SEEDS} seeds"]
     failed = []
-    print(f"\n{scene}, {len(whole)} seeds\n\n{HEAD}")
+    print(f"\n{scene}, {len(whole)} seeds\n\n{row(HEAD)}\n|{'---|' * len(HEAD)}")
     for (task, score), floor in FLOORS[scene].items():
         alone = found.get(f"{name}-single-{task.replace('_', '-')}", [])
         error = fmean(run["tasks"][task]["standard_error"][score] for run in whole)
-        forests = " | ".join(cell(found.get(forest, []), task, score) for forest in FORESTS)
-        print(
-            f"| {task} | {score.replace('_', ' ')} | {cell(whole, task, score)} | {error:.3f}"
-            f" | {cell(alone, task, score)} | {forests} | {'-' if floor is None else f'{floor:.2f}'} |"
-        )
+        cells = [cell(found.get(forest, []), task, score) for forest in FORESTS]
+        cells = [cell(whole, task, score), f"{error:.3f}", cell(alone, task, score), *cells]
+        known = "-" if floor is None else f"{floor:.2f}"
+        print(row([task, score.replace("_", " "), *cells, known]))
         mean = fmean(run["tasks"][task][score] for run in whole)
         if floor is not None and mean < floor - error:
             failed.append(f"{scene} {task} {score}: {mean:.3f} < {floor:.2f} - {error:.3f}")
@@ -104,7 +112,9 @@ def scene_table(scene: str, found: dict[str, Runs]) -> list[str]:
 def main() -> None:
     """Print the tables and judge them."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("docs/results")
-    failed = [line for scene in FLOORS for line in scene_table(scene, read(folder / f"{scene}.jsonl"))]
+    failed = []
+    for scene in FLOORS:
+        failed += scene_table(scene, read(folder / f"{scene}.jsonl"))
     for line in failed:
         print(f"below the floor: {line}", file=sys.stderr)
     sys.exit(bool(failed))
