@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from hsimap.networks._taiga_settings import SpectralSpatialSettings
 
 
-_LEAST_LENGTH: Final = 0.01
-"""Of a spectrum that is scaled, over that of the mean spectrum; darker ones are not made longer."""
-
-
 class SpectralLayer(nn.Module):
     """A pointwise convolution over the channels, normalisation and ReLU."""
 
@@ -35,48 +31,6 @@ class SpectralLayer(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map ``(batch, inside, y, x)`` to ``(batch, outside, y, x)``; invalid pixels stay 0."""
         return functional.relu(self.norm(self.mix(x), mask)) * mask
-
-
-class SpectralShape(nn.Module):
-    """Each spectrum scaled to the length of the mean spectrum, on the scale of the other bands.
-
-    A factor on all bands of a pixel, as of light and shade on reflectance, cancels.
-
-    Parameters
-    ----------
-    spec : NetworkSpec
-        Its normalisation counts.
-
-    Raises
-    ------
-    UsageError
-        If the bands are not standardised, or the mean spectrum is 0.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, spec: NetworkSpec) -> None:
-        super().__init__()
-        given = spec.normalisation
-        if given.mode != "standardise" or not any(given.mean):
-            raise UsageError(
-                f"shape needs bands that are standardised and not 0 in the mean, but normalise is"
-                f" {given.mode}; leave shape out"
-            )
-        mean = torch.tensor(given.mean, dtype=torch.float64)
-        # The mean spectrum has length 1, so that squares fit into half precision.
-        for name, values in (("mean", mean), ("std", mean.new_tensor(given.std))):
-            numbers = (values / mean.norm()).float().view(1, -1, 1, 1)
-            self.register_buffer(name, numbers, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map standardised ``(batch, band, y, x)`` to the same shape; 0 stays 0."""
-        spectrum = x * self.std + self.mean
-        # As a convolution, since ONNX Runtime is slow at sums over channels.
-        square = functional.conv2d(spectrum.square(), torch.ones_like(self.mean))
-        scaled = spectrum * torch.rsqrt(square.clamp(min=_LEAST_LENGTH**2))
-        return (scaled - self.mean) / self.std
 
 
 class SpatialBlock(nn.Module):
@@ -116,7 +70,7 @@ class SpectralSpatial(Backbone):
     Raises
     ------
     UsageError
-        If an output's stride is not 1, or ``shape`` is asked of bands that are not standardised.
+        If an output's stride is not 1.
     """
 
     alignment = least_side = 1
@@ -130,9 +84,7 @@ class SpectralSpatial(Backbone):
                     f" {output.stride}; leave the stride out"
                 )
         width, dropout = settings.width, settings.dropout
-        self.shape = SpectralShape(spec) if settings.shape else None
-        n_inputs = spec.n_bands * (2 if settings.shape else 1)
-        inputs = (n_inputs, *(width,) * (settings.spectral_layers - 1))
+        inputs = (spec.n_bands, *(width,) * (settings.spectral_layers - 1))
         self.stem = nn.ModuleList(SpectralLayer(inside, width) for inside in inputs)
         self.stem_dropout = nn.Dropout2d(dropout)
         self.body = nn.ModuleList(
@@ -151,8 +103,6 @@ class SpectralSpatial(Backbone):
 
     def forward(self, x: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Map ``(batch, band, y, x)`` to each task's raw numbers; ``mask``: 1 = valid."""
-        if self.shape is not None:
-            x = torch.cat([x, self.shape(x)], dim=1)
         for i, layer in enumerate(self.stem):
             x = layer(x if i == 0 else self.stem_dropout(x), mask)
         spectral = x

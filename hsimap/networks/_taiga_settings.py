@@ -122,9 +122,6 @@ class SpectralSpatialSettings(NetworkSettings):
     """One residual block each."""
     context: tuple[Count, ...] = ()
     """Sides of windows (odd) whose mean features the heads see as well."""
-    shape: bool = False
-    """Beside the bands, see each spectrum scaled to one length, which light and shade do not
-    change."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

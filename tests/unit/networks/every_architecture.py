@@ -10,7 +10,6 @@ SMALL = {
         "widths": (4, 6, 8, 8), "decoder_width": 8, "batch_norm": False, "downsampling": "strided",
     },
     "spectral_spatial": {"width": 8, "dilations": (1, 3), "context": (5, 11)},
-    "spectral_spatial-shape": {"width": 8, "dilations": (1,), "context": (5,), "shape": True},
     "unet": {"widths": (4, 6, 6, 8)},
     "segnet": {"widths": (4, 6, 6), "convs": (1, 2, 2)},
     "res_unet": {

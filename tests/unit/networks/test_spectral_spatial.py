@@ -1,21 +1,12 @@
-from types import SimpleNamespace
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hsimap.errors import UsageError
-from hsimap.networks import NormalisationSpec, build_network
+from hsimap.networks import build_network
 from hsimap.networks._layers import ValidBatchNorm
-from hsimap.networks._spectral_spatial import SpectralShape, window_means
-
-
-def shape_spec(normalisation):
-    """Stand in for a specification, of which the layer reads nothing else."""
-    return SimpleNamespace(normalisation=normalisation)
+from hsimap.networks._spectral_spatial import window_means
 
 
 def test_statistics_are_those_of_the_valid_pixels():
@@ -72,33 +63,6 @@ def test_any_side_is_taken(make_network, side):
     assert network.reach == 2 + 2 + 2
     cover, _ = network(torch.randn(1, 5, side, side + 2), torch.ones(1, 1, side, side + 2))
     assert cover.shape == (1, 3, side, side + 2)
-
-
-@given(factor=st.floats(0.05, 20), seed=st.integers(0, 9))
-def test_the_shape_of_a_spectrum_outlives_light_and_shade(factor, seed):
-    rng = np.random.default_rng(seed)
-    mean, std = rng.uniform(100, 3000, 6), rng.uniform(50, 500, 6)
-    spec = shape_spec(NormalisationSpec(mean=tuple(mean), std=tuple(std)))
-    stored = rng.uniform(50, 4000, 6)
-    shape = stored * np.linalg.norm(mean) / np.linalg.norm(stored)
-    seen = torch.tensor((stored * factor - mean) / std).float().view(1, -1, 1, 1)
-    found = SpectralShape(spec)(seen).flatten().numpy()
-    np.testing.assert_allclose(found, (shape - mean) / std, rtol=1e-3, atol=1e-3)
-
-
-def test_the_shape_of_nothing_is_nothing():
-    spec = shape_spec(NormalisationSpec(mean=(3.0, 4.0), std=(1.0, 2.0)))
-    found = SpectralShape(spec)(torch.tensor([[0.0, 0.0], [-3.0, -2.0]]).view(2, 2, 1, 1))
-    torch.testing.assert_close(found[0].flatten(), torch.zeros(2))  # an invalid pixel
-    torch.testing.assert_close(found[1].flatten(), torch.tensor([-3.0, -2.0]))  # stored: 0
-
-
-@pytest.mark.parametrize(
-    "given", [NormalisationSpec(mode="l2"), NormalisationSpec(mean=(0.0, 0.0), std=(1.0, 1.0))]
-)
-def test_shape_wants_standardised_bands_that_are_not_all_0_in_the_mean(given):
-    with pytest.raises(UsageError, match="shape"):
-        SpectralShape(shape_spec(given))
 
 
 def test_it_learns_a_rule_of_the_neighbourhood(make_spec):
