@@ -139,7 +139,7 @@ def main() -> None:
     tasks = run(recipe, options)
     if options.record is not None:
         facts = {
-            "model": "spatial random forest" if options.windows else "pixel random forest",
+            "model": "spatial random forest" if options.windows else "random forest",
             "recipe": recipe.name,
             "recipe_digest": recipe.digest,
             "data_digest": recipe.data_digest,

@@ -56,7 +56,7 @@ HEAD: Final = (
     "variable", "score", "one network for all", "± block bootstrap", "a network a task",
     "pixel forest", "spatial forest", "floor",
 )  # fmt: skip
-FORESTS: Final = ("pixel random forest", "spatial random forest")
+FORESTS: Final = ("random forest", "spatial random forest")
 
 Runs = list[dict[str, Any]]
 
