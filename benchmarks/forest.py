@@ -1,10 +1,11 @@
 """A random forest a task, on the pixels, labels and folds of a recipe: the floor for a network.
 
-    python benchmarks/forest.py pipelines/berlin_hymap.yaml --data FOLDER --windows 5
+    python benchmarks/forest.py pipelines/berlin_hymap.yaml --data FOLDER --windows 5 15
 
 Pixels are read through the recipe, as `hsimap train` reads them. A forest sees the spectrum of its
 pixel and, with --windows 5, also the mean spectrum of the 5 x 5 valid pixels around it. It is
 fitted on the training fold and scored on the test fold (or, with --fold validation, on that).
+--record appends a line that `hsimap compare --results` takes as a row.
 """
 
 from __future__ import annotations
@@ -134,19 +135,21 @@ def main() -> None:
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, overrides=options.overrides, data=options.data)
-    started = time.monotonic()
+    started, began = time.monotonic(), time.process_time()
     tasks = run(recipe, options)
     if options.record is not None:
         facts = {
-            "model": "random forest",
+            "model": "spatial random forest" if options.windows else "random forest",
             "recipe": recipe.name,
             "recipe_digest": recipe.digest,
+            "data_digest": recipe.data_digest,
             "trees": options.trees,
             "windows": options.windows,
             "seed": options.seed,
             "fold": options.fold,
             "commit": git_commit(Path(__file__).parent),
-            "seconds": time.monotonic() - started,
+            "seconds": round(time.monotonic() - started, 1),
+            "cpu_seconds": round(time.process_time() - began, 1),
         }
         append_result(options.record, facts | {"tasks": tasks})
 

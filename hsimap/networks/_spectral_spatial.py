@@ -108,12 +108,14 @@ class SpectralSpatial(Backbone):
         spectral = x
         for block in self.body:
             x = block(x, mask)
-        features = [spectral, x, *window_means(x, mask, self.context)]
+        features = [spectral, x, *window_means(x, mask, self.context, by_matrix=self.training)]
         shared = self.head_dropout(torch.cat(features, dim=1))
         return {name: self.heads[head_name(name)](shared) for name in self.tasks}
 
 
-def window_means(x: Tensor, mask: Tensor, sides: Sequence[int]) -> list[Tensor]:
+def window_means(
+    x: Tensor, mask: Tensor, sides: Sequence[int], *, by_matrix: bool = False
+) -> list[Tensor]:
     """Return the mean over the valid pixels of a square window round each pixel, for each side.
 
     Parameters
@@ -124,13 +126,17 @@ def window_means(x: Tensor, mask: Tensor, sides: Sequence[int]) -> list[Tensor]:
         ``(batch, 1, y, x)``: 1 = valid.
     sides : sequence of int
         Odd sides of the windows.
+    by_matrix : bool
+        Sum with banded matrices instead of pooling: the same means in a fraction of the time while
+        the map is no larger than a training patch, and so are their gradients.
 
     Returns
     -------
     list of Tensor
         Of the shape of ``x``; 0 where a window holds no valid pixel.
     """
-    return [_box(x, side) / _box(mask, side).clamp(min=LEAST_SHARE) for side in sides]
+    box = _box_by_matrix if by_matrix else _box
+    return [box(x, side) / box(mask, side).clamp(min=LEAST_SHARE) for side in sides]
 
 
 def _box(x: Tensor, side: int) -> Tensor:
@@ -138,3 +144,15 @@ def _box(x: Tensor, side: int) -> Tensor:
     half = side // 2
     x = functional.avg_pool2d(x, (side, 1), stride=1, padding=(half, 0))
     return functional.avg_pool2d(x, (1, side), stride=1, padding=(0, half))
+
+
+def _box_by_matrix(x: Tensor, side: int) -> Tensor:
+    """Do what :func:`_box` does as two products of matrices."""
+    rows, cols = (_band(n, side, like=x) for n in x.shape[-2:])
+    return rows @ (x @ cols)
+
+
+def _band(n: int, side: int, *, like: Tensor) -> Tensor:
+    """Return ``(n, n)``: 1 / side where row and column lie within half a side, else 0."""
+    at = torch.arange(n, device=like.device)
+    return ((at[:, None] - at).abs() <= side // 2).to(like.dtype) / side

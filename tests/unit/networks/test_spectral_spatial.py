@@ -35,12 +35,14 @@ def test_a_batch_without_valid_pixels_leaves_the_statistics_alone():
     height=st.integers(1, 9),
     width=st.integers(1, 9),
     share=st.sampled_from([0.0, 0.3, 1.0]),
+    by_matrix=st.booleans(),
 )
-def test_window_means_are_what_cutting_windows_out_gives(sides, height, width, share):
+def test_window_means_are_what_cutting_windows_out_gives(sides, height, width, share, by_matrix):
     torch.manual_seed(height * 10 + width)
     mask = (torch.rand(1, 1, height, width, dtype=torch.float64) < share).double()
     x = torch.randn(1, 2, height, width, dtype=torch.float64) * mask
-    for side, means in zip(sides, window_means(x, mask, sides), strict=True):
+    found = window_means(x, mask, sides, by_matrix=by_matrix)
+    for side, means in zip(sides, found, strict=True):
         half = side // 2
         for i in range(height):
             for j in range(width):
