@@ -14,7 +14,7 @@ while read -r scene twins; do
     "$python" benchmarks/forest.py "pipelines/$scene.yaml" --record "$lines" </dev/null
     "$python" benchmarks/forest.py "pipelines/$scene.yaml" --windows 5 15 --record "$lines" </dev/null
   fi
-  "$hsimap" compare "pipelines/$scene.yaml" "pipelines/$twins"/single_*.yaml --seeds 3 \
+  "$hsimap" compare "pipelines/$scene.yaml" "pipelines/$twins"/*single_*.yaml --seeds 3 \
     --results "$lines" --out "$work/$scene" --quiet </dev/null
 done <<'SCENES'
 berlin_hymap berlin

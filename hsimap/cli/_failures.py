@@ -37,18 +37,27 @@ def failure_of(error: BaseException, *, verbs: frozenset[str] = frozenset()) -> 
     verbs : frozenset of str
         Names of the verbs, to say where help is.
     """
-    if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, AGAIN
-    if isinstance(error, Terminated):
-        return TERMINATED, AGAIN
     if isinstance(error, HsimapError):
         return error.exit_code, f"error: {error}"
+    stop = _stop_behind(error)
+    if stop is not None:
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED, AGAIN
     if isinstance(error, typer.TyperException):
         name = getattr(getattr(error, "ctx", None), "info_name", None)
         verb = f"{name} " if name in verbs else ""
         said = error.format_message().rstrip(".")
         return UsageError.exit_code, f"error: {said}; see hsimap {verb}--help"
     return _failure_of_system(error)
+
+
+def _stop_behind(error: BaseException | None) -> BaseException | None:
+    """Return the stop that an error came of, if any.
+
+    One that comes while a lock is given back makes the lock raise in its turn.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt | Terminated):
+        error = error.__context__
+    return error
 
 
 def _failure_of_system(error: BaseException) -> tuple[int, str]:

@@ -502,7 +502,9 @@ def test_recipes_are_listed_with_a_line_each(tmp_path):
         if path.stem == "broken":
             assert line.startswith("cannot be used: ")
         else:
-            folder = "" if path.parent == tmp_path / "p" else f"{path.parent.name}-"
+            folder = (
+                "" if path.parent == tmp_path / "p" else f"{path.parent.name.replace('_', '-')}-"
+            )
             assert name == folder + path.stem.replace("_", "-")
     assert list_recipes(tmp_path / "none") == []
 

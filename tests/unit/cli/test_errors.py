@@ -93,6 +93,16 @@ def test_an_interruption_says_how_to_go_on(exit_code_of, capsys, stop, code):
     assert "run the same command again to resume" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (_main.Terminated(), 143)])
+def test_an_error_that_a_stop_left_behind_is_the_stop(exit_code_of, capsys, stop, code):
+    error = RuntimeError("release unlocked lock")
+    error.__context__ = stop
+    assert exit_code_of(error) == code
+    said = capsys.readouterr().err
+    assert "run the same command again to resume" in said
+    assert "Traceback" not in said
+
+
 def test_an_exit_code_of_a_verb_is_kept(monkeypatch):
     single = typer.Typer()
 
