@@ -76,7 +76,7 @@ class NcnnRuntime:
     Raises
     ------
     UsageError
-        If ncnn is not installed, or the graph holds no convolutions that it could take.
+        If the graph holds no convolutions that ncnn could take.
     BundleError
         If the graph or its conversion is refused.
     """
@@ -100,19 +100,6 @@ class NcnnRuntime:
         self._net = self._library.Net()
         self._pool = _pool(self._library)
         self._load(parts.middle)
-
-    def describe(self) -> dict[str, str]:
-        """Return what may change the bits of a result."""
-        versions = (f"{n} {metadata.version(n)}" for n in ("ncnn", "pnnx"))
-        return {
-            "runtime": "ncnn",
-            "version": f"{', '.join(versions)}, onnxruntime {ort.__version__}",
-            "provider": "CPU",
-            "device": "cpu",
-            "precision": "float32",
-            "threads": str(self._threads),
-            "cpu": instruction_set(),
-        }
 
     def forward(
         self, image: NDArray[np.generic], valid: NDArray[np.float32]
@@ -210,15 +197,76 @@ class NcnnRuntime:
         return ",".join(f"[{shape.replace('x', ',')}]f32" for shape in shapes)
 
 
-def open_ncnn(bundle: Bundle, *, threads: int) -> NcnnRuntime:
-    """Open a bundle's graph in ncnn, and hold one small image against ONNX Runtime.
+class OnDemand:
+    """A network that is converted, and checked, when it is first run.
+
+    That takes seconds, which a finished run that is only looked at need not wait for.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The model.
+    threads : int
+        Threads of one forward.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int) -> None:
+        self._bundle, self._threads = bundle, threads
+        self._runtime: NcnnRuntime | None = None
+
+    def describe(self) -> dict[str, str]:
+        """Return what may change the bits of a result."""
+        versions = (f"{n} {metadata.version(n)}" for n in ("ncnn", "pnnx"))
+        return {
+            "runtime": "ncnn",
+            "version": f"{', '.join(versions)}, onnxruntime {ort.__version__}",
+            "provider": "CPU",
+            "device": "cpu",
+            "precision": "float32",
+            "threads": str(self._threads),
+            "cpu": instruction_set(),
+        }
+
+    def forward(
+        self, image: NDArray[np.generic], valid: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`."""
+        if self._runtime is None:
+            self._runtime = _checked(self._bundle, threads=self._threads)
+        return self._runtime.forward(image, valid)
+
+    def close(self) -> None:
+        """Give memory and threads back."""
+        if self._runtime is not None:
+            self._runtime.close()
+
+
+def open_ncnn(bundle: Bundle, *, threads: int) -> OnDemand:
+    """Make a bundle's graph ready for ncnn; the first forward holds it against ONNX Runtime.
+
+    Raises
+    ------
+    UsageError
+        If ncnn is not installed, or the graph holds no convolutions that it could take.
+    BundleError
+        If the graph is refused.
+    """
+    _library()
+    where = str(bundle.path / ONNX)
+    if cut(load_graph(bundle.onnx or b"", where=where)) is None:
+        raise UsageError(
+            f"{where} has no stretch of plain convolutions for ncnn; use --runtime onnx"
+        )
+    return OnDemand(bundle, threads=threads)
+
+
+def _checked(bundle: Bundle, *, threads: int) -> NcnnRuntime:
+    """Convert a graph, and hold one small image against ONNX Runtime.
 
     Raises
     ------
     VerificationError
         If the results differ.
-    UsageError, BundleError
-        As :class:`NcnnRuntime`.
     """
     contract, where = Contract.of(bundle.manifest), str(bundle.path / ONNX)
     graph, spectrum = bundle.onnx or b"", bundle.manifest.input.mean_spectrum
