@@ -127,8 +127,8 @@ def _forward_bytes(
     """Return what a batch takes in the network, its input included."""
     n_bands, pixels = manifest.input.n_bands, tiles.side**2 * tiles.batch
     as_stored = reading.as_stored and manifest.stored_activation_bytes_per_px is not None
-    activations = activation_bytes(manifest, runtime, as_stored=as_stored)
-    activations = 0 if reading.is_apart else activations
+    needed = activation_bytes(manifest, runtime, as_stored=as_stored)
+    activations = 0 if reading.is_apart else needed
     if as_stored:
         gathered = n_bands * reading.itemsize if tiles.batch > 1 else 0
         return pixels * (4 + gathered + activations)

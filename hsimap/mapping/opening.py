@@ -16,6 +16,7 @@ from hsimap.mapping.journal import RunFolder
 from hsimap.mapping.prepare import Looks, look_at, middle_tile, plan_scene
 from hsimap.mapping.probe import resolve_route, stored_identity
 from hsimap.mapping.strips import StripBook
+from hsimap.mapping.tiling import even_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,7 @@ def _fit_device(
             runtime.forward(*middle_tile(adapter, plan))
         except ResourceError:
             if settings.batch is None and batch > 1:
-                batch = _even(plan, batch // 2)
+                batch = even_group(plan.tiles.n_cols, batch // 2)
                 continue
             tile = plan.tiles.kept // 2
             if settings.tile is not None or tile < max(bundle.manifest.patch, plan.tiles.ramp):
@@ -141,13 +142,7 @@ def _fit_device(
 
 def _most_at_once(plan: MapPlan) -> int:
     """Return how many tiles keep a GPU busy, of a row in batches of one size."""
-    return _even(plan, max(1, _BUSY_PIXELS // plan.tiles.side**2))
-
-
-def _even(plan: MapPlan, most: int) -> int:
-    """Return the tiles in a batch where a row is parted in as few batches as may be."""
-    columns = plan.tiles.n_cols
-    return -(-columns // -(-columns // most))
+    return even_group(plan.tiles.n_cols, max(1, _BUSY_PIXELS // plan.tiles.side**2))
 
 
 def begin_run(

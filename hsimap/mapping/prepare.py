@@ -133,8 +133,11 @@ def middle_tile(adapter: SceneAdapter, plan: MapPlan) -> Batch:
     tiles = plan.tiles
     values, valid = adapter.read(tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2).read)
     image = values if adapter.is_stored else adapter.to_network(values)
-    mask = valid.astype(np.float32)[None]
-    return np.repeat(image[None], tiles.batch, axis=0), np.repeat(mask[None], tiles.batch, axis=0)
+    batch = image[None], valid.astype(np.float32)[None, None]
+    if tiles.batch == 1:
+        return batch
+    images, masks = (np.repeat(part, tiles.batch, axis=0) for part in batch)
+    return images, masks
 
 
 def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[MapPlan, float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from hsimap.errors import MismatchError, ResourceError
 from hsimap.mapping.intervals import bounded_tasks
 from hsimap.mapping.memory import Reading, cache_bytes, estimate_memory, output_bytes
-from hsimap.mapping.tiling import TilePlan, TileRules, plan_tiles
+from hsimap.mapping.tiling import TilePlan, TileRules, even_group, plan_tiles
 from hsimap.tasks import Scope
 
 if TYPE_CHECKING:
@@ -181,10 +181,10 @@ def plan_map(
     tiles = lay(plain)
     if not fits(tiles, plain):
         raise _too_little(tiles, needed(tiles, plain), settings)
-    dearest = tiles.ratio
+    least = tiles.ratio
     rooms = ((replace(plain, at_once=n, block=b), price) for n, b, price in _ROOMS)
     roomy = ((lay(room), room, price) for room, price in rooms)
-    tiles = next((t for t, r, p in roomy if fits(t, r) and t.ratio <= dearest * p), tiles)
+    tiles = next((t for t, r, p in roomy if fits(t, r) and t.ratio <= least * p), tiles)
     keeping = replace(plain, block=_block_to_keep(storage))
     reading = keeping if fits(tiles, keeping) else plain
     pixel, block = manifest.input.n_bands * itemsize + 1, reading.block
@@ -205,7 +205,7 @@ def _piece(tiles: TilePlan, pixel: int, block: int, fits: Callable[[int], bool])
     """Return how many tiles are read at once: in as few pieces as fit, and those of one size."""
     widest = _PIECE_BYTES // ((4 if block else 1) * tiles.side * tiles.kept * pixel)
     most = next((n for n in range(min(tiles.n_cols, widest), 1, -1) if fits(n)), 1)
-    return -(-tiles.n_cols // -(-tiles.n_cols // most))
+    return even_group(tiles.n_cols, most)
 
 
 def restrict(plan: MapPlan, area: Area) -> MapPlan:

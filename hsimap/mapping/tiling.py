@@ -202,6 +202,17 @@ class TileRules:
     """Tiles in a batch, as far as a row has so many."""
 
 
+def even_group(count: int, most: int) -> int:
+    """Return the size of a group where so many are parted in as few groups as may be.
+
+    Examples
+    --------
+    >>> even_group(9, 8)
+    5
+    """
+    return -(-count // -(-count // most))
+
+
 def plan_tiles(
     *, height: int, width: int, rules: TileRules, fits: Callable[[TilePlan], bool]
 ) -> TilePlan:

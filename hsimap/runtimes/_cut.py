@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import onnx
 from onnx import TensorProto, helper, shape_inference
 
@@ -65,18 +66,12 @@ def cut(model: onnx.ModelProto) -> Cut | None:
     """
     graph = model.graph
     weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    first = next((i for i, n in enumerate(graph.node) if _is_wide(n, weights)), len(graph.node))
-    best, start = range(0), first + 1
-    for index in range(first + 1, len(graph.node) + 1):
-        if index < len(graph.node) and _is_plain(graph.node[index], weights):
-            continue
-        stretch = range(start, index)
-        if _work(graph, stretch, weights) > _work(graph, best, weights):
-            best = stretch
-        start = index + 1
-    if not _work(graph, best, weights):
-        return None
-    return _parts(model, best)
+    count = len(graph.node)
+    first = next((i for i, n in enumerate(graph.node) if _is_wide(n, weights)), count)
+    others = (i for i in range(first + 1, count) if not _is_plain(graph.node[i], weights))
+    stretches = [range(a + 1, b) for a, b in pairwise([first, *others, count])]
+    best = max(stretches, key=lambda stretch: _work(graph, stretch, weights))
+    return _parts(model, best) if _work(graph, best, weights) else None
 
 
 def _is_wide(node: NodeProto, weights: dict[str, tuple[int, ...]]) -> bool:
@@ -104,7 +99,7 @@ def _work(graph: GraphProto, stretch: range, weights: dict[str, tuple[int, ...]]
         node = graph.node[index]
         shape = weights[node.input[1]] if node.op_type == "Conv" else ()
         if len(shape) == _RANK and min(shape[2:]) >= _KERNEL:
-            total += int(np.prod(shape))
+            total += prod(shape)
     return total
 
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,11 @@ def available_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def has(*libraries: str) -> bool:
+    """Say whether optional libraries are installed, without loading them."""
+    return all(find_spec(name) is not None for name in libraries)
 
 
 @cache

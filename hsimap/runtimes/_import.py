@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 _OPSET: Final = 13
+"""From this on Softmax works along one axis and Slice takes its bounds as inputs."""
 _NOTHING: Final = 1e-5
 """Influence, in spans of an output, that is no more than rounding."""
-"""From this on Softmax works along one axis and Slice takes its bounds as inputs."""
 
 
 def import_onnx(network: Path, manifest: Path, out: Path, *, overwrite: bool = False) -> Bundle:

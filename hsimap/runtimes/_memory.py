@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from hsimap.bundle import ONNX
 from hsimap.geometry import round_up
+from hsimap.runtimes._host import has
+from hsimap.runtimes._routes import NCNN_LIBRARIES
 
 if TYPE_CHECKING:
     from hsimap.bundle import Bundle
@@ -48,7 +49,7 @@ def measure_activations(bundle: Bundle) -> dict[str, float | None]:
 
 
 def _in_ncnn(bundle: Bundle) -> float | None:
-    if find_spec("ncnn") is None or ONNX not in bundle.manifest.files:
+    if not has(*NCNN_LIBRARIES) or ONNX not in bundle.manifest.files:
         return None
     found = activation_bytes(bundle, dtype="int16", runtime="ncnn")
     return None if found is None else found * _POOLED

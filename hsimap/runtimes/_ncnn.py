@@ -24,6 +24,7 @@ import onnxruntime as ort
 
 from hsimap.bundle import ONNX
 from hsimap.errors import BundleError, ResourceError, UsageError
+from hsimap.geometry import round_up
 from hsimap.runtimes._cut import Cut, Part, cut
 from hsimap.runtimes._graph import load_graph
 from hsimap.runtimes._host import instruction_set, keep_freed_memory
@@ -64,8 +65,8 @@ class NcnnRuntime:
 
     Parameters
     ----------
-    graph : bytes
-        As for :class:`hsimap.runtimes._onnx.OnnxRuntime`.
+    parts : Cut
+        The graph; rewritten in place.
     contract : Contract
         What it takes and gives.
     threads : int
@@ -75,22 +76,15 @@ class NcnnRuntime:
 
     Raises
     ------
-    UsageError
-        If the graph holds no convolutions that ncnn could take.
     BundleError
-        If the graph or its conversion is refused.
+        If its conversion is refused.
     """
 
-    def __init__(self, graph: bytes, contract: Contract, *, threads: int, where: str) -> None:
+    def __init__(self, parts: Cut, contract: Contract, *, threads: int, where: str) -> None:
         keep_freed_memory()
         self._library = _library()
         self._contract, self._threads, self._where = contract, threads, where
-        parts = cut(load_graph(graph, where=where))
-        if parts is None:
-            raise UsageError(
-                f"{where} has no stretch of plain convolutions for ncnn; use --runtime onnx"
-            )
-        self._parts: Cut = parts
+        self._parts = parts
         open_one = partial(open_session, device="cpu", threads=threads, where=where)
         side = max(contract.patch, contract.alignment)
         self._head = Sessions(parts.head.model, side=side, open_one=open_one)
@@ -189,12 +183,11 @@ class NcnnRuntime:
 
     def _shapes(self, middle: Part, step: int) -> str:
         """Return the shapes of the middle's inputs for an image of so many patches."""
-        unit = self._contract.alignment
-        side = step * -(-self._contract.patch // unit) * unit
+        side = step * round_up(self._contract.patch, self._contract.alignment)
         image = np.zeros((1, self._contract.n_bands, side, side), dtype=np.float32)
         values = self._before(image, np.ones((1, 1, side, side), dtype=np.float32))
-        shapes = ("x".join(map(str, values[name].shape)) for name in middle.takes)
-        return ",".join(f"[{shape.replace('x', ',')}]f32" for shape in shapes)
+        shapes = (",".join(map(str, values[name].shape)) for name in middle.takes)
+        return ",".join(f"[{shape}]f32" for shape in shapes)
 
 
 class OnDemand:
@@ -206,12 +199,14 @@ class OnDemand:
     ----------
     bundle : Bundle
         The model.
+    parts : Cut
+        Its graph.
     threads : int
         Threads of one forward.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int) -> None:
-        self._bundle, self._threads = bundle, threads
+    def __init__(self, bundle: Bundle, parts: Cut, *, threads: int) -> None:
+        self._bundle, self._parts, self._threads = bundle, parts, threads
         self._runtime: NcnnRuntime | None = None
 
     def describe(self) -> dict[str, str]:
@@ -232,7 +227,7 @@ class OnDemand:
     ) -> dict[str, NDArray[np.float32]]:
         """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`."""
         if self._runtime is None:
-            self._runtime = _checked(self._bundle, threads=self._threads)
+            self._runtime = _checked(self._bundle, self._parts, threads=self._threads)
         return self._runtime.forward(image, valid)
 
     def close(self) -> None:
@@ -253,14 +248,15 @@ def open_ncnn(bundle: Bundle, *, threads: int) -> OnDemand:
     """
     _library()
     where = str(bundle.path / ONNX)
-    if cut(load_graph(bundle.onnx or b"", where=where)) is None:
+    parts = cut(load_graph(bundle.onnx or b"", where=where))
+    if parts is None:
         raise UsageError(
             f"{where} has no stretch of plain convolutions for ncnn; use --runtime onnx"
         )
-    return OnDemand(bundle, threads=threads)
+    return OnDemand(bundle, parts, threads=threads)
 
 
-def _checked(bundle: Bundle, *, threads: int) -> NcnnRuntime:
+def _checked(bundle: Bundle, parts: Cut, *, threads: int) -> NcnnRuntime:
     """Convert a graph, and hold one small image against ONNX Runtime.
 
     Raises
@@ -269,10 +265,10 @@ def _checked(bundle: Bundle, *, threads: int) -> NcnnRuntime:
         If the results differ.
     """
     contract, where = Contract.of(bundle.manifest), str(bundle.path / ONNX)
-    graph, spectrum = bundle.onnx or b"", bundle.manifest.input.mean_spectrum
-    runtime = NcnnRuntime(graph, contract, threads=threads, where=where)
+    spectrum = bundle.manifest.input.mean_spectrum
+    runtime = NcnnRuntime(parts, contract, threads=threads, where=where)
     with closing(
-        OnnxRuntime(graph, contract, device="cpu", threads=threads, where=where)
+        OnnxRuntime(bundle.onnx or b"", contract, device="cpu", threads=threads, where=where)
     ) as reference:
         mean = np.zeros(contract.n_bands) if spectrum is None else np.asarray(spectrum)
         std = np.maximum(np.abs(mean) * _SPREAD, 1e-6) if mean.any() else mean + 1

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from hsimap.bundle import INT8, ONNX, WEIGHTS
 from hsimap.errors import MismatchError, UsageError
-from hsimap.runtimes._host import cuda_devices, instruction_set, processor
+from hsimap.runtimes._host import cuda_devices, has, instruction_set, processor
 
 if TYPE_CHECKING:
     from hsimap.bundle import Acceptance, Bundle
@@ -32,6 +31,7 @@ class Route:
 
 
 NCNN: Final = Route("ncnn", FULL)
+NCNN_LIBRARIES: Final = ("ncnn", "pnnx")
 
 
 def default_runtime(bundle: Bundle) -> str:
@@ -50,20 +50,16 @@ def other_routes(bundle: Bundle, *, device: str = "auto") -> list[Route]:
     possible = {
         Route("torch", "bf16"): weights and (has_bf16 or on_gpu),
         Route("torch", "fp16"): weights and on_gpu,
-        Route("openvino", "bf16"): graph and has_bf16 and _has("openvino") and not on_gpu,
+        Route("openvino", "bf16"): graph and has_bf16 and has("openvino") and not on_gpu,
         Route("onnx", "fp16"): graph and on_gpu,
         Route("onnx", "int8"): INT8 in files and not on_gpu,
-        NCNN: graph and _is_measured(bundle) and _has("ncnn", "pnnx") and not on_gpu,
+        NCNN: graph and _is_measured(bundle) and has(*NCNN_LIBRARIES) and not on_gpu,
     }
     return [route for route, can in possible.items() if can]
 
 
 def _on_gpu(device: str) -> bool:
     return device != "cpu" and bool(cuda_devices())
-
-
-def _has(*libraries: str) -> bool:
-    return all(find_spec(name) is not None for name in libraries)
 
 
 def _is_measured(bundle: Bundle) -> bool:

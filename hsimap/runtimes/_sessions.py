@@ -57,7 +57,7 @@ class Sessions:
     Parameters
     ----------
     model : ModelProto
-        The graph; not changed.
+        The graph; for a CPU it is rewritten in place.
     side : int
         Smallest side of an image, in pixels.
     open_one : callable
@@ -81,7 +81,6 @@ class Sessions:
         if made_for == "half":
             model = to_half(model)
         elif made_for == "cpu":
-            model = onnx.load_model_from_string(self._graph)
             slim(model)
             lighten(model)
         self.floats = self._open(model.SerializeToString())
@@ -186,6 +185,7 @@ def empty_arena() -> None:
 
 
 def wants_gpu(device: str) -> bool:
+    """Say whether a device that was asked for is a GPU: cuda, or auto where there is one."""
     return device == "cuda" or (device == "auto" and bool(cuda_devices()))
 
 
