@@ -22,10 +22,10 @@ import rasterio
 from hsimap.bundle import Bundle
 from hsimap.cli._progress import parse_bytes
 from hsimap.mapping import MapPlan, MapSettings, SceneAdapter
-from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.encoding import products_of
 from hsimap.mapping.engine import groups_of, read_groups
 from hsimap.mapping.prepare import pixels_of, plan_scene
+from hsimap.mapping.recycling import RecyclingSource
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.products._cog import write_cog
 from hsimap.runtimes import open_runtime
@@ -50,7 +50,7 @@ FORWARDS = 6
 
 def decode(adapter: SceneAdapter, plan: MapPlan) -> tuple[float, list[tuple[NDArray[Any], ...]]]:
     """Read the whole scene as a run does; return CPU seconds and a few valid tiles."""
-    source = RecyclingSource(pixels_of(adapter, plan), READ_AHEAD + 1)
+    source = RecyclingSource(pixels_of(adapter, plan), READ_AHEAD)
     started = time.process_time()
     for row in range(plan.tiles.n_rows):
         for _ in read_groups(source, plan.tiles, groups_of(plan.tiles, row, plan.at_once)):
@@ -98,7 +98,7 @@ def main() -> None:
     bundle = Bundle.load(model)
     opened = open_scene(scene)
     adapter, grid = SceneAdapter(opened, bundle.manifest.input), opened.grid
-    settings = MapSettings(memory=memory, runtime=route, probabilities="none", threads=1)
+    settings = MapSettings(memory=memory, runtime=route, probabilities="none")
     plan = plan_scene(opened, adapter, bundle, settings)
     bound_cache(plan.cache_bytes)
     decoding, tiles = decode(adapter, plan)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 R = TypeVar("R")
 _END: Final = object()
 
 
-def prefetch(items: Iterable[T], *, depth: int) -> Iterator[T]:
+def prefetch(items: Iterable[T], *, depth: int) -> Generator[T]:
     """Pull ``items`` in one background thread, at most ``depth`` ahead of the caller.
 
     The order is kept. An error raised by ``items`` is raised here, in its place. A generator of
@@ -50,6 +52,29 @@ def drain(function: Callable[[T], R], items: Iterable[T], *, depth: int) -> Iter
             waiting.append(pool.submit(function, item))
         while waiting:
             yield waiting.popleft().result()  # type: ignore[attr-defined]
+    finally:
+        pool.shutdown(cancel_futures=True)
+        _close(items)
+
+
+def side_by_side(function: Callable[[T], R], items: Iterable[T], *, workers: int) -> Generator[R]:
+    """Apply ``function`` to so many ``items`` at a time and yield the results in order.
+
+    The next item is pulled, in the caller's thread, when the oldest is done, so that no more than
+    ``workers`` of them are in use. One worker is the caller itself. An error of the function or of
+    ``items`` is raised here. A generator of ``items`` is closed at the end.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    source, waiting = iter(items), deque["Future[R]"]()
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="side-by-side")
+    try:
+        waiting.extend(pool.submit(function, item) for item in islice(source, workers))
+        while waiting:
+            held = [waiting.popleft().result()]  # as above
+            waiting.extend(pool.submit(function, item) for item in islice(source, 1))
+            yield held.pop()
     finally:
         pool.shutdown(cancel_futures=True)
         _close(items)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property, partial
-from math import isclose, prod
+from math import isclose
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -49,36 +48,6 @@ class FlaggedSource(Protocol):
 
     def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return what a runtime takes: float32, or integers as stored; until the next call."""
-
-
-class Pixels(Protocol):
-    """What :class:`RecyclingSource` reads from; :class:`SceneAdapter` is one."""
-
-    @property
-    def n_bands(self) -> int:
-        """Bands that are read."""
-
-    @property
-    def network_bands(self) -> int:
-        """Bands that the network takes."""
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """Type of a stored sample."""
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether a runtime takes the samples as they are stored."""
-
-    def read_flagged(
-        self, window: Window, out: NDArray[np.generic]
-    ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
-        """Return ``(band, y, x)`` stored values, in ``out``, and ``(y, x)`` flags."""
-
-    def to_network(
-        self, values: NDArray[np.generic], out: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Convert stored values to float32 in the bundle's storage units, in ``out``."""
 
 
 class SceneAdapter:
@@ -259,67 +228,6 @@ class SceneAdapter:
         image = np.empty((self.network_bands, *values.shape[1:]), dtype=np.float32)
         convert(values, found, self._wanted, factor=self._factor, out=image)
         return image, flags == 0
-
-
-class RecyclingSource:
-    """Reads a scene into memory that is used over and over; fresh memory costs a third more.
-
-    Parameters
-    ----------
-    pixels : Pixels
-        Where they come from.
-    n : int
-        Reads whose values are in use at a time; the next one overwrites the oldest. One thread
-        reads.
-    """
-
-    def __init__(self, pixels: Pixels, n: int) -> None:
-        self._adapter = pixels
-        self._rooms: list[NDArray[np.generic]] = [np.empty(0)] * n
-        self._last: tuple[NDArray[np.generic], NDArray[np.uint8]] | None = None
-        self._image = np.empty(0, dtype=np.float32)
-        self._tile: NDArray[np.generic] = np.empty(0, dtype=np.float32)
-
-    def read_flagged(
-        self, window: Window, *, shared: int = 0
-    ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
-        """Return ``(band, y, x)`` stored values, which stand for ``n - 1`` more reads, and flags.
-
-        The first ``shared`` columns are the last ones of the read before and are copied from it.
-        """
-        shape = (self._adapter.n_bands, window.height, window.width)
-        room, size = self._rooms.pop(0), prod(shape)
-        if room.size < size:
-            room = np.empty(size, self._adapter.dtype)
-        self._rooms.append(room)
-        values = room[:size].reshape(shape)
-        flags = np.empty(shape[1:], np.uint8)
-        fresh = replace(window, col=window.col + shared, width=window.width - shared)
-        flags[:, shared:] = self._adapter.read_flagged(fresh, values[:, :, shared:])[1]
-        if shared and self._last is not None:
-            values[:, :, :shared] = self._last[0][:, :, -shared:]
-            flags[:, :shared] = self._last[1][:, -shared:]
-        self._last = values, flags
-        return values, flags
-
-    def to_network(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return what a runtime takes; the result stands until the next call.
-
-        Fresh memory of that size costs more than a conversion.
-        """
-        if self._adapter.is_stored:
-            return values if values.flags.c_contiguous else self._cut_out(values)
-        shape = (self._adapter.network_bands, *values.shape[1:])
-        if self._image.shape != shape:
-            self._image = np.empty(shape, dtype=np.float32)
-        return self._adapter.to_network(values, self._image)
-
-    def _cut_out(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Copy a tile out of a wider piece."""
-        if self._tile.shape != values.shape:
-            self._tile = np.empty(values.shape, values.dtype)
-        np.copyto(self._tile, values)
-        return self._tile
 
 
 def _declares_nothing(scene: Scene) -> bool:

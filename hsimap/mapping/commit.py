@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from hsimap.crashpoints import crash_point
+from hsimap.mapping.memory import MAPS_AT_A_TIME
 from hsimap.products import (
     MANIFEST,
     PROJECT,
@@ -22,6 +23,7 @@ from hsimap.products import (
     write_preview,
     write_project,
 )
+from hsimap.streams import side_by_side
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 PREVIEW: Final = "preview.png"
 _STALE_SUFFIXES: Final = (".aux.xml", ".ovr", ".msk")
-_AT_A_TIME: Final = 2
 _PACKAGES: Final = ("numpy", "rasterio", "onnxruntime-gpu", "onnxruntime", "torch")
 
 
@@ -110,14 +111,14 @@ def finalise(
 
 
 def _write_maps(staging: Path, stores: list[tuple[Product, LayerStore]]) -> list[Path]:
-    """Finish the maps, two at a time; return the files in the order of the maps."""
+    """Finish the maps, some at a time; return the files in the order of the maps."""
 
     def write(item: tuple[Product, LayerStore]) -> list[Path]:
         product, store = item
         return write_layer(staging, product.layer, store.read, writer=store.cog)
 
-    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="maps") as pool:
-        return [path for paths in pool.map(write, stores) for path in paths]
+    written = side_by_side(write, stores, workers=MAPS_AT_A_TIME)
+    return [path for paths in written for path in paths]
 
 
 def _publish(written: list[Path], folder: Path, run: RunFolder) -> None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.blending import TileRow, TileSquares, blend_strip
 from hsimap.mapping.forwards import Forwards
+from hsimap.mapping.recycling import RecyclingSource
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.scenes import Quality, valid_of
 from hsimap.streams import prefetch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     TileGroup = tuple[list[Tile], Window, NDArray[np.generic], NDArray[np.uint8]]
 
     class ReadNext(Protocol):
-        """See :meth:`hsimap.mapping.adapter.RecyclingSource.read_flagged`."""
+        """See :meth:`hsimap.mapping.recycling.RecyclingSource.read_flagged`."""
 
         def __call__(
             self, window: Window, *, shared: int
@@ -107,6 +107,8 @@ class Engine:
     at_once : int
         Tiles of a row that are read in one piece: a wide window spans several blocks of a GeoTIFF,
         which are decoded side by side, and whole lines of a raw file.
+    streams : int
+        Forwards that are run side by side; the source must give them memory of their own.
     area : Area, optional
         Which pixels are wanted; tiles without any are not run.
     """
@@ -120,12 +122,13 @@ class Engine:
         outputs: Sequence[Output],
         on_tile: Callable[[], None] = lambda: None,
         at_once: int = 1,
+        streams: int = 1,
         area: Area | None = None,
     ) -> None:
         self._plan, self._source, self._area = plan, source, area
         self._outputs, self._at_once = outputs, at_once
         self._forwards = Forwards(
-            plan=plan, source=source, runtime=runtime, area=area, on_tile=on_tile
+            plan=plan, source=source, runtime=runtime, area=area, on_tile=on_tile, streams=streams
         )
 
     def strips(self, wanted: Sequence[int]) -> Iterator[Strip]:
@@ -135,11 +138,10 @@ class Engine:
         """
         rows = rows_needed(self._plan, wanted)
         emit = set(wanted)
-        groups = self._read_ahead(rows)
-        pixels = cut_tiles(self._plan, groups)
         carry: dict[str, NDArray[np.float32]] = {}
         previous = -1
-        with closing(groups):  # type: ignore[type-var]  # prefetch is a generator
+        with closing(self._read_ahead(rows)) as groups:
+            pixels = cut_tiles(self._plan, groups)
             for row in rows:
                 if row != previous + 1:
                     carry = {}
@@ -159,20 +161,21 @@ class Engine:
             output.name: TileSquares(self._plan, channels=output.channels, stride=output.stride)
             for output in self._outputs
         }
-        groups = self._read_ahead(rows)
-        pixels = cut_tiles(self._plan, groups)
-        previous = -1
-        with closing(groups):  # type: ignore[type-var]  # prefetch is a generator
-            for row in rows:
-                for canvas in canvases.values():
-                    canvas.start_row(row, follows=row == previous + 1)
-                previous = row
-                for result in self._forwards.row(pixels):
-                    square = self._square(result, canvases)
-                    del result  # the next tile needs the memory
-                    if row in emit:
-                        yield square
-                    del square
+        row = -1
+        with (
+            closing(self._read_ahead(rows)) as groups,
+            closing(self._forwards.over(cut_tiles(self._plan, groups))) as results,
+        ):
+            for result in results:
+                if result.tile.row != row:
+                    for canvas in canvases.values():
+                        canvas.start_row(result.tile.row, follows=result.tile.row == row + 1)
+                    row = result.tile.row
+                square = self._square(result, canvases)
+                del result  # the next tile needs the memory
+                if row in emit:
+                    yield square
+                del square
 
     def _square(self, result: TileResult, canvases: dict[str, TileSquares]) -> Square:
         """Blend a tile in."""
@@ -183,9 +186,9 @@ class Engine:
         }
         return Square(tile=tile, values=finished, flags=result.inner[:kept, :kept])
 
-    def _read_ahead(self, rows: Sequence[int]) -> Iterator[TileGroup]:
-        """Read tile rows ahead; the first tile comes alone, so that the network soon has work."""
-        groups = (g for row in rows for g in self._groups(row, first_alone=row == rows[0]))
+    def _read_ahead(self, rows: Sequence[int]) -> Generator[TileGroup]:
+        """Read tile rows ahead; the first pieces are small, so that the network soon has work."""
+        groups = (g for row in rows for g in self._groups(row, growing=row == rows[0]))
         return prefetch(groups, depth=READ_AHEAD)
 
     def read_row(self, row: int) -> Iterator[TilePixels]:
@@ -193,8 +196,8 @@ class Engine:
         parts = groups_of(self._plan, row, 1)
         return cut_tiles(self._plan, read_groups(self._source, self._plan, parts, self._is_wanted))
 
-    def _groups(self, row: int, *, first_alone: bool) -> Iterator[TileGroup]:
-        parts = groups_of(self._plan, row, self._at_once, first_alone=first_alone)
+    def _groups(self, row: int, *, growing: bool) -> Iterator[TileGroup]:
+        parts = groups_of(self._plan, row, self._at_once, growing=growing)
         return read_groups(self._source, self._plan, parts, self._is_wanted)
 
     def _is_wanted(self, tile: Tile) -> bool:
@@ -208,7 +211,7 @@ class Engine:
         }
         window = self._plan.row_window(row)
         seen = np.zeros((window.height, window.width), np.uint8)
-        for result in self._forwards.row(pixels):
+        for result in self._forwards.over(islice(pixels, self._plan.n_cols)):
             foot = result.tile.footprint
             seen[:, foot.col : foot.col + foot.width] = result.inner
             for name, values in (result.values or {}).items():
@@ -250,13 +253,15 @@ def rows_needed(plan: TilePlan, wanted: Sequence[int]) -> list[int]:
     return sorted(above | set(wanted))
 
 
-def groups_of(
-    plan: TilePlan, row: int, at_once: int, *, first_alone: bool = False
-) -> list[list[Tile]]:
-    """Return the tiles of a row in runs of ``at_once``; the first of all by itself if asked for."""
+def groups_of(plan: TilePlan, row: int, at_once: int, *, growing: bool = False) -> list[list[Tile]]:
+    """Return the tiles of a row in runs of ``at_once``, if asked for after ones of 1, 2, 4..."""
     tiles = list(plan.row_tiles(row))
-    starts = [0, *range(1 if first_alone else at_once, len(tiles), at_once), len(tiles)]
-    return [tiles[start:stop] for start, stop in pairwise(starts)]
+    groups, size = [], 1 if growing else at_once
+    while tiles:
+        groups.append(tiles[:size])
+        del tiles[:size]
+        size = min(2 * size, at_once)
+    return groups
 
 
 def read_groups(

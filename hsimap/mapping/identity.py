@@ -10,17 +10,26 @@ from hsimap._version import __version__
 from hsimap.mapping.encoding import Product, products_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hsimap.bundle import Bundle
     from hsimap.mapping.adapter import SceneAdapter
     from hsimap.mapping.settings import MapPlan, MapSettings
-    from hsimap.runtimes import Runtime
     from hsimap.scenes import Scene
 
 
 def identity_of(
-    adapter: SceneAdapter, bundle: Bundle, plan: MapPlan, *, runtime: Runtime, settings: MapSettings
+    adapter: SceneAdapter,
+    bundle: Bundle,
+    plan: MapPlan,
+    *,
+    runtime: Mapping[str, str],
+    settings: MapSettings,
 ) -> dict[str, object]:
-    """Return what makes two runs the same, as plain JSON data."""
+    """Return what makes two runs the same, as plain JSON data.
+
+    ``runtime`` is what the runtime says of itself, and its ``streams``.
+    """
     tiles, scene = plan.tiles, adapter.scene
     identity: dict[str, object] = {
         "hsimap": __version__,
@@ -32,7 +41,7 @@ def identity_of(
             "resample": settings.resample,
         },
         "tiles": {"tile": tiles.kept, "trim": tiles.trim, "ramp": tiles.ramp, "batch": tiles.batch},
-        "runtime": runtime.describe(),
+        "runtime": dict(runtime),
         "probabilities": settings.probabilities,
         "versions": {name: version(name) for name in ("numpy", "rasterio")},
     }

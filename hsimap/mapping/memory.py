@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hsimap.mapping.intervals import bounded_tasks
+from hsimap.mapping.recycling import batches_in_use, reads_in_use
 from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.products import BLOCK
 
@@ -19,8 +20,10 @@ Runtime, GDAL and a small network loaded."""
 _NETWORK_COPIES: Final = 6
 """Times that a network's file lies in memory: as read, rewritten, and in the order that suits the
 processor."""
-WRITE_BEHIND: Final = 1
-"""Strips between blending and the journal: a kill loses that one and the tile row in hand."""
+WRITE_BEHIND: Final = 2
+"""Squares that wait to be written while the network goes on."""
+MAPS_AT_A_TIME: Final = 2
+"""Maps that are made durable, compressed or finished side by side."""
 _CACHE: Final = 32 << 20
 """What the file library may keep of what it decoded, in bytes; more of it changed nothing."""
 _BLOCK_CACHE: Final = 128 << 20
@@ -70,6 +73,8 @@ class Reading:
     """Tiles of a row that are read in one piece."""
     block: int = 0
     """Rows of the file's blocks, where those below a tile row are kept for the next one; else 0."""
+    streams: int = 1
+    """Forwards that are run side by side."""
     is_decoded: bool = True
     """Whether the file library decodes the scene, and keeps some of it."""
 
@@ -91,16 +96,19 @@ def estimate_memory(
     pixel = n_bands * reading.itemsize + 1
     # Pieces in use and ahead; a tile that is cut out of a wider piece.
     wide = min(reading.at_once, tiles.n_cols)
-    columns = (READ_AHEAD + 1) * (wide * tiles.kept + shared) + (tiles.side if wide > 1 else 0)
+    in_use = reads_in_use(reading.streams, as_stored=reading.as_stored, cuts=wide > 1)
+    columns = (READ_AHEAD + in_use) * (wide * tiles.kept + shared)
+    columns += tiles.side * batches_in_use(reading.streams) if wide > 1 else 0
     stored = tiles.side * columns * pixel + _kept_bytes(tiles, reading, pixel=pixel)
-    area, forward = tiles.side**2, _forward_bytes(tiles, manifest, reading, settings.runtime)
+    area, held = tiles.side**2, (WRITE_BEHIND + reading.streams) * tiles.batch
+    forward = _forward_bytes(tiles, manifest, reading, settings.runtime) * reading.streams
     channels = [output.channels / output.stride**2 for output in manifest.outputs]
     # One square waits or is written, one map at a time, while the next one is computed; of the
     # rows above and below the ramps alone.
-    canvases = area * 4 * (sum(channels) * (WRITE_BEHIND + 1) * tiles.batch + 2 * max(channels))
+    canvases = area * 4 * (sum(channels) * held + 2 * max(channels))
     canvases += 8 * sum(channels) * tiles.ramp * tiles.width
     blocks = min(BLOCK, tiles.height) * tiles.width
-    encoding = blocks * (output_bytes(manifest, settings) / 2 + _ENCODING)
+    encoding = blocks * (output_bytes(manifest, settings) / 2 + _ENCODING * MAPS_AT_A_TIME)
     network = _NETWORK_COPIES * max((entry.size for entry in manifest.files.values()), default=0)
     cache = cache_bytes(settings.memory, block_rows=reading.block > 0) * reading.is_decoded
     counted = BASE_BYTES + network + stored + forward + canvases + encoding + cache
@@ -146,10 +154,15 @@ def activation_bytes(manifest: BundleManifest, runtime: str, *, as_stored: bool)
     plain = manifest.activation_bytes_per_px or _ACTIVATION_BYTES
     if as_stored:
         plain = manifest.stored_activation_bytes_per_px or plain
-    open_to_ncnn = runtime == "ncnn" or any(
+    in_ncnn = manifest.ncnn_activation_bytes_per_px or 0
+    return max(plain, in_ncnn) if may_use_ncnn(manifest, runtime) else plain
+
+
+def may_use_ncnn(manifest: BundleManifest, runtime: str) -> bool:
+    """Say whether a network is run in ncnn, or may turn out to be."""
+    return runtime == "ncnn" or any(
         record.runtime == "ncnn" and record.verdict != "refused" for record in manifest.acceptance
     )
-    return max(plain, manifest.ncnn_activation_bytes_per_px or 0) if open_to_ncnn else plain
 
 
 def _kept_bytes(tiles: TilePlan, reading: Reading, *, pixel: int) -> int:

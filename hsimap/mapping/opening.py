@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Final
 from hsimap.errors import ResourceError
 from hsimap.mapping.adapter import SceneAdapter
 from hsimap.mapping.checks import check_room
+from hsimap.mapping.engine import Engine
 from hsimap.mapping.events import Listener, ignore
 from hsimap.mapping.identity import identity_of, maps_of
 from hsimap.mapping.journal import RunFolder
-from hsimap.mapping.prepare import Looks, look_at, middle_tile, plan_scene
+from hsimap.mapping.prepare import Looks, look_at, middle_tile, pixels_of, plan_scene, streams_of
 from hsimap.mapping.probe import resolve_route, stored_identity
+from hsimap.mapping.recycling import RecyclingSource
 from hsimap.mapping.strips import StripBook
-from hsimap.mapping.tiling import even_group
+from hsimap.mapping.tiling import READ_AHEAD, even_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +46,8 @@ class OpenRun:
     plan: MapPlan
     route: Route
     runtime: Runtime
+    streams: int
+    """Forwards that are run side by side."""
     notes: tuple[str, ...]
     """What was guessed or assumed so far, a sentence each."""
     identity: dict[str, object]
@@ -65,7 +69,7 @@ def open_run(
     settings: MapSettings,
     *,
     out: Path,
-    network: Callable[[Route], Runtime],
+    network: Callable[[Route, int], Runtime],
 ) -> OpenRun:
     """Plan a run, choose its route and open its network; nothing is written.
 
@@ -74,7 +78,8 @@ def open_run(
     scene, bundle, settings, out
         As for :func:`hsimap.mapping.map_scene`.
     network : callable
-        Opens the network on a route; closing it is the caller's.
+        Opens the network on a route for so many forwards side by side; closing it is the
+        caller's.
 
     Raises
     ------
@@ -87,9 +92,10 @@ def open_run(
     plan = plan_scene(scene, adapter, bundle, settings)
     sample = partial(middle_tile, adapter, plan)
     route, told = resolve_route(bundle, settings, out=out, sample=sample)
-    runtime = network(route)
+    streams = streams_of(route, plan)
+    runtime = network(route, streams)
     if runtime.describe()["device"] != "cpu":
-        plan = _fit_device(runtime, adapter, bundle, settings, out=out)
+        plan, streams = _fit_device(runtime, adapter, bundle, settings, out=out), 1
     return OpenRun(
         scene=scene,
         bundle=bundle,
@@ -98,8 +104,15 @@ def open_run(
         plan=plan,
         route=route,
         runtime=runtime,
+        streams=streams,
         notes=(*adapter.notes, *plan.notes, *told),
-        identity=identity_of(adapter, bundle, plan, runtime=runtime, settings=settings),
+        identity=identity_of(
+            adapter,
+            bundle,
+            plan,
+            runtime={**runtime.describe(), "streams": str(streams)},
+            settings=settings,
+        ),
     )
 
 
@@ -143,6 +156,28 @@ def _fit_device(
 def _most_at_once(plan: MapPlan) -> int:
     """Return how many tiles keep a GPU busy, of a row in batches of one size."""
     return even_group(plan.tiles.n_cols, max(1, _BUSY_PIXELS // plan.tiles.side**2))
+
+
+def engine_of(opened: OpenRun, on_tile: Callable[[], None] = lambda: None) -> Engine:
+    """Return what computes the strips of a run; ``on_tile`` is called after each tile."""
+    plan, streams = opened.plan, opened.streams
+    pixels = pixels_of(opened.adapter, plan)
+    return Engine(
+        plan.tiles,
+        RecyclingSource(
+            pixels,
+            READ_AHEAD,
+            streams=streams,
+            cuts=plan.at_once > 1,
+            columns=plan.tiles.side + (plan.at_once - 1) * plan.tiles.kept,
+        ),
+        runtime=opened.runtime,
+        outputs=opened.bundle.manifest.outputs,
+        on_tile=on_tile,
+        at_once=plan.at_once,
+        streams=streams,
+        area=plan.area,
+    )
 
 
 def begin_run(

@@ -16,17 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hsimap.bundle import MANIFEST, Bundle
 from hsimap.errors import MismatchError
-from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.checks import check_unchanged, is_finished
 from hsimap.mapping.commit import finalise, read_finished
-from hsimap.mapping.engine import Engine
 from hsimap.mapping.identity import maps_of, record_of
 from hsimap.mapping.journal import RunFolder, StripFile, differing_fields
-from hsimap.mapping.opening import OpenRun, begin_run, open_book, open_run
-from hsimap.mapping.prepare import open_route, pixels_of
+from hsimap.mapping.opening import OpenRun, begin_run, engine_of, open_book, open_run
+from hsimap.mapping.prepare import open_route
 from hsimap.mapping.settings import MapPlan, MapSettings
 from hsimap.mapping.strips import make_durable, pour, strip_path
-from hsimap.mapping.tiling import READ_AHEAD
 from hsimap.products import RUN_FOLDER
 from hsimap.scenes import open_scene
 
@@ -116,20 +113,13 @@ def map_strips(line: PreparedLine, strips: Sequence[int]) -> Receipts:
     """
     with _one_at_a_time, ExitStack() as stack:
         opened = _open_same(stack, line)
-        plan, outputs = opened.plan, opened.bundle.manifest.outputs
+        plan = opened.plan
         products = maps_of(opened.scene, opened.bundle, plan, settings=line.job.settings)
         run = line.job.out / RUN_FOLDER
         files = [(p, StripFile(strip_path(run, p), p.layer)) for p in products]
         for _, file in files:
             stack.callback(file.close)
-        engine = Engine(
-            plan.tiles,
-            RecyclingSource(pixels_of(opened.adapter, plan), READ_AHEAD + 1),
-            runtime=opened.runtime,
-            outputs=outputs,
-            at_once=plan.at_once,
-            area=plan.area,
-        )
+        engine = engine_of(opened)
 
         def settle(strip: int) -> tuple[int, dict[str, int]]:
             return strip, make_durable(plan.tiles, files, strip)
@@ -174,20 +164,21 @@ def _open(stack: ExitStack, job: LineJob) -> OpenRun:
     bundle = Bundle.load(job.model)
     stamp = (job.model / MANIFEST).stat().st_mtime_ns
 
-    def network(route: Route) -> Runtime:
+    def network(route: Route, streams: int) -> Runtime:
         wanted = MapSettings(
             device=settings.device, threads=settings.threads, compiled=settings.compiled
         )
-        return _network(job.model, stamp, bundle.digest, wanted, route)
+        return _network((job.model, stamp, bundle.digest), wanted, route, streams)
 
     return open_run(scene, bundle, settings, out=job.out, network=network)
 
 
 @lru_cache(maxsize=1)
-def _network(model: Path, stamp: int, digest: str, settings: MapSettings, route: Route) -> Runtime:
-    """Open a network once a process; ``stamp`` and ``digest`` tell a replaced model apart."""
-    del stamp, digest
-    return open_route(Bundle.load(model), settings, route, stay=True)
+def _network(
+    model: tuple[Path, int, str], settings: MapSettings, route: Route, streams: int
+) -> Runtime:
+    """Open a network once a process; the model's time and digest tell a replaced one apart."""
+    return open_route(Bundle.load(model[0]), settings, route, stay=True, streams=streams)
 
 
 def _open_same(stack: ExitStack, line: PreparedLine) -> OpenRun:

@@ -15,7 +15,7 @@ from hsimap.mapping.adapter import SceneAdapter
 from hsimap.mapping.blockrows import BlockRows
 from hsimap.mapping.radiometry import check_radiometry, compare_spectra, sample_pixels
 from hsimap.mapping.settings import MapPlan, MapSettings, plan_map, restrict
-from hsimap.runtimes import choices, open_runtime
+from hsimap.runtimes import available_cpus, choices, open_runtime, runs_side_by_side
 from hsimap.scenes import bound_cache
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from hsimap.bundle import Bundle, InputSpec
     from hsimap.geometry import Grid
-    from hsimap.mapping.adapter import Pixels
     from hsimap.mapping.radiometry import Radiometry
+    from hsimap.mapping.recycling import Pixels
     from hsimap.runtimes import Route, Runtime
     from hsimap.scenes import Scene
 
@@ -105,16 +105,24 @@ def routes_of(bundle: Bundle, settings: MapSettings) -> list[Route]:
     )
 
 
+def streams_of(route: Route, plan: MapPlan) -> int:
+    """Return how many forwards a run of a plan makes side by side on a route."""
+    return plan.streams if runs_side_by_side(route) else 1
+
+
 def open_route(
-    bundle: Bundle, settings: MapSettings, route: Route, *, stay: bool = False
+    bundle: Bundle, settings: MapSettings, route: Route, *, stay: bool = False, streams: int = 1
 ) -> Runtime:
-    """Open the network on the route that a run takes; results may ``stay`` on a GPU."""
+    """Open the network on the route that a run takes; results may ``stay`` on a GPU.
+
+    Each of the ``streams``, forwards side by side, gets its share of the threads.
+    """
     return open_runtime(
         bundle,
         runtime=route.runtime,
         precision=route.precision,
         device=settings.device,
-        threads=settings.threads,
+        threads=(settings.threads or available_cpus()) // streams,
         stay=stay,
         compiled=settings.compiled,
     )

@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hsimap.crashpoints import crash_point, planned_crash
-from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.checks import check_unchanged, is_finished, make_folder
 from hsimap.mapping.commit import finalise, read_finished
-from hsimap.mapping.engine import Engine, rows_needed
+from hsimap.mapping.engine import rows_needed
 from hsimap.mapping.events import Listener, ignore
 from hsimap.mapping.identity import record_of
 from hsimap.mapping.journal import locked
-from hsimap.mapping.opening import begin_run, open_run
-from hsimap.mapping.prepare import open_route, pixels_of
-from hsimap.mapping.tiling import READ_AHEAD
+from hsimap.mapping.opening import begin_run, engine_of, open_run
+from hsimap.mapping.prepare import open_route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,11 +105,8 @@ def map_scene(
     started = time.monotonic()
     planned_crash()
     wanted = list[int]()
-    with ExitStack() as stack:
-
-        def network(route: Route) -> Runtime:
-            return stack.enter_context(closing(open_route(bundle, settings, route, stay=True)))
-
+    with ExitStack() as stack, ExitStack() as networks:
+        network = partial(_open, networks, bundle, settings)
         opened = open_run(scene, bundle, settings, out=out, network=network)
         plan, notes, identity = opened.plan, opened.notes, opened.identity
         make_folder(out)
@@ -122,6 +118,7 @@ def map_scene(
             notes += begun.looks.notes
             wanted = begun.book.wanted
             _Job(opened, begun.book).compute(progress)
+            networks.close()  # what follows needs memory, too
             check_unchanged(scene, identity)
             record = record_of(scene, bundle, plan, identity=identity, notes=notes)
             finalise(
@@ -143,6 +140,13 @@ def map_scene(
     )
     listen("finish", {**report.facts(), "exit_code": 0})
     return report
+
+
+def _open(
+    stack: ExitStack, bundle: Bundle, settings: MapSettings, route: Route, streams: int
+) -> Runtime:
+    runtime = open_route(bundle, settings, route, stay=True, streams=streams)
+    return stack.enter_context(closing(runtime))
 
 
 def _tell_start(
@@ -179,16 +183,7 @@ class _Job:
 
     def compute(self, progress: Progress) -> None:
         """Compute, encode, write and journal what is missing; writing overlaps computing."""
-        opened, plan = self._opened, self._opened.plan
-        engine = Engine(
-            self._tiles,
-            RecyclingSource(pixels_of(opened.adapter, plan), READ_AHEAD + 1),
-            runtime=opened.runtime,
-            outputs=opened.bundle.manifest.outputs,
-            on_tile=self._tile_counter(progress),
-            at_once=plan.at_once,
-            area=plan.area,
-        )
+        engine = engine_of(self._opened, self._tile_counter(progress))
         wanted = self._book.wanted
         self._book.start(len(rows_needed(self._tiles, wanted)))
         self._book.fill(engine.squares(wanted))

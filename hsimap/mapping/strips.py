@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from hsimap.crashpoints import crash_point
 from hsimap.mapping.encoding import encode_product
 from hsimap.mapping.events import Listener, StripClock, ignore
 from hsimap.mapping.journal import LayerStore, StripFile
-from hsimap.mapping.memory import WRITE_BEHIND
-from hsimap.streams import drain
+from hsimap.mapping.memory import MAPS_AT_A_TIME, WRITE_BEHIND
+from hsimap.streams import drain, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -90,9 +91,14 @@ def write_square(tiles: TilePlan, files: Files, square: Square) -> None:
 def make_durable(tiles: TilePlan, files: Files, strip: int) -> dict[str, int]:
     """Wait until a strip is durable; return map name to the CRC-32 of what its file now holds."""
     crash_point("strip-written")
-    crc = {p.layer.name: _checksum(tiles, strip, p, file) for p, file in files}
-    for _, file in files:
+
+    def settle(item: tuple[Product, StripFile]) -> tuple[str, int]:
+        product, file = item
+        crc = _checksum(tiles, strip, product, file)
         file.sync()
+        return product.layer.name, crc
+
+    crc = dict(side_by_side(settle, files, workers=MAPS_AT_A_TIME))
     crash_point("strip-durable")
     return crc
 
@@ -169,8 +175,9 @@ class StripBook:
         self._clock.finished(strip)
         self._missing.discard(strip)
         first = self._tiles.in_maps(self._tiles.strip(min(self._missing, default=strip))).row
-        for product, store in self.stores:
-            store.advance(first // product.stride)
+        advances = [partial(store.advance, first // p.stride) for p, store in self.stores]
+        for _ in side_by_side(lambda advance: advance(), advances, workers=MAPS_AT_A_TIME):
+            pass
 
     def close(self) -> None:
         """Give the files back."""

@@ -17,6 +17,7 @@ from hsimap.runtimes._routes import (
     default_runtime,
     other_routes,
     record_of,
+    runs_side_by_side,
     waiver_note,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "processor",
     "quantise",
     "record_of",
+    "runs_side_by_side",
     "waiver_note",
 ]
 _GIVES: Final = {

@@ -16,6 +16,7 @@ from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -208,6 +209,7 @@ class OnDemand:
     def __init__(self, bundle: Bundle, parts: Cut, *, threads: int) -> None:
         self._bundle, self._parts, self._threads = bundle, parts, threads
         self._runtime: NcnnRuntime | None = None
+        self._lock = Lock()
 
     def describe(self) -> dict[str, str]:
         """Return what may change the bits of a result."""
@@ -226,8 +228,9 @@ class OnDemand:
         self, image: NDArray[np.generic], valid: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """Run the network on a batch; see :class:`hsimap.runtimes.Runtime`."""
-        if self._runtime is None:
-            self._runtime = _checked(self._bundle, self._parts, threads=self._threads)
+        with self._lock:  # forwards run side by side
+            if self._runtime is None:
+                self._runtime = _checked(self._bundle, self._parts, threads=self._threads)
         return self._runtime.forward(image, valid)
 
     def close(self) -> None:

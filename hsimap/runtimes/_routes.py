@@ -34,6 +34,11 @@ NCNN: Final = Route("ncnn", FULL)
 NCNN_LIBRARIES: Final = ("ncnn", "pnnx")
 
 
+def runs_side_by_side(route: Route) -> bool:
+    """Say whether a route's runtime may be given several forwards at a time, on a CPU."""
+    return route.runtime in {"onnx", "ncnn"}
+
+
 def default_runtime(bundle: Bundle) -> str:
     """Return what runs a bundle in float32 unless it is said otherwise."""
     return "onnx" if ONNX in bundle.manifest.files else "torch"

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -78,6 +79,7 @@ class Sessions:
         self._open, self._made_for = open_one, made_for
         self._seen: set[tuple[np.dtype[np.generic], tuple[int, ...]]] = set()
         self._stored: dict[np.dtype[np.generic], ort.InferenceSession | None] = {}
+        self._lock = Lock()
         if made_for == "half":
             model = to_half(model)
         elif made_for == "cpu":
@@ -108,12 +110,13 @@ class Sessions:
 
         It has threads of its own, which sleep while the other one runs.
         """
-        if dtype not in self._stored:
-            model = onnx.load_model_from_string(self._graph)
-            made = self._made_for == "cpu" and take_integers(model, dtype, side=self._side)
-            if made:
-                lighten(model)
-            self._stored[dtype] = self._open(model.SerializeToString()) if made else None
+        with self._lock:  # forwards run side by side
+            if dtype not in self._stored:
+                model = onnx.load_model_from_string(self._graph)
+                made = self._made_for == "cpu" and take_integers(model, dtype, side=self._side)
+                if made:
+                    lighten(model)
+                self._stored[dtype] = self._open(model.SerializeToString()) if made else None
         return self._stored[dtype]
 
 

@@ -40,6 +40,8 @@ _MOST_BUFFERS: Final = 1024
 """Buffers that one call may fill, as POSIX systems allow."""
 _GAP: Final = 8 << 10
 """Bytes that the page cache gives in the time of one more system call (1 us, measured)."""
+_BEHIND: Final = 8 << 20
+"""Bytes that are read before their pages are given back."""
 
 
 def open_envi(path: Path) -> Scene:
@@ -139,32 +141,42 @@ class RawReader:
         """Return ``(band, y, x)`` values; a raw file has no mask of its own."""
         if out is None:
             out = np.empty((len(bands), window.height, window.width), self.dtype)
-        self._pass_on(self._pages.begin(window.row))
+        until = self._pages.begin(window, width=self.shape[2])
+        self._give_back(self._pages.passed(window.row))
         raw = out.view(self._layout.dtype)
-        match self._layout.interleave:
-            case "bsq":
-                for plane, band in zip(raw, bands, strict=True):
-                    self._read_pieces(self._place(band, window), self.shape[2], plane)
-            case "bil":
-                for y in range(window.height):
-                    self._read_bil_line(window.row + y, window.col, bands, raw[:, y])
-            case _:
-                self._read_bip(window, bands, raw)
+        if self._layout.interleave == "bsq":
+            rows = self._pages.passed(until)
+            for plane, band in zip(raw, bands, strict=True):
+                self._read_pieces(self._place(band, window), self.shape[2], plane)
+                self._give_back(rows, range(band, band + 1))
+        else:
+            self._read_lines(window, bands, raw, until)
         if not self._layout.dtype.isnative:
             out.byteswap(inplace=True)
         return out, None
 
-    def _pass_on(self, rows: range) -> None:
-        """Give the pages of rows back that have been read."""
+    def _give_back(self, rows: range, bands: range | None = None) -> None:
+        """Give the pages of rows back that have been read, in BSQ of some bands, else of all."""
         if not rows:
             return
-        bands, height, width = self.shape
-        line = width * self.dtype.itemsize
-        parts = range(bands) if self._layout.interleave == "bsq" else range(1)
-        step = line if self._layout.interleave == "bsq" else line * bands
-        for part in parts:
+        count, height, width = self.shape
+        is_bsq = self._layout.interleave == "bsq"
+        step = width * self.dtype.itemsize * (1 if is_bsq else count)
+        for part in bands or range(count if is_bsq else 1):
             start = (part * height + rows.start) * step
             self._pages.give_back(self._layout.offset + start, len(rows) * step)
+
+    def _read_lines(
+        self, window: Window, bands: Sequence[int], out: NDArray[np.generic], until: int
+    ) -> None:
+        """Read lines that hold all bands; those above ``until`` are not wanted again."""
+        n_bands, _, width = self.shape
+        every = max(1, _BEHIND // (n_bands * width * self.dtype.itemsize))
+        read = self._read_bil_line if self._layout.interleave == "bil" else self._read_bip_line
+        for y in range(window.height):
+            read(window.row + y, window.col, bands, out[:, y])
+            if (y + 1) % every == 0 or y + 1 == window.height:
+                self._give_back(self._pages.passed(min(window.row + y + 1, until)))
 
     def _place(self, band: int, window: Window) -> int:
         """Return where a window's first sample of a band stands in a BSQ file, in samples."""
@@ -220,13 +232,14 @@ class RawReader:
         self._read_pieces(first, width, line)
         out[...] = line[[band - low for band in bands]]
 
-    def _read_bip(self, window: Window, bands: Sequence[int], out: NDArray[np.generic]) -> None:
+    def _read_bip_line(
+        self, row: int, col: int, bands: Sequence[int], out: NDArray[np.generic]
+    ) -> None:
         n_bands, _, width = self.shape
+        line = np.empty((out.shape[1], n_bands), self._layout.dtype)
+        self._read_into((row * width + col) * n_bands, line.reshape(-1))
         everything = list(bands) == list(range(n_bands))
-        line = np.empty((window.width, n_bands), self._layout.dtype)
-        for y in range(window.height):
-            self._read_into(((window.row + y) * width + window.col) * n_bands, line.reshape(-1))
-            out[:, y] = line.T if everything else line.T[list(bands)]
+        out[...] = line.T if everything else line.T[list(bands)]
 
     def close(self) -> None:
         """Close the file, and delete it if it was temporary."""

@@ -145,8 +145,7 @@ class GdalReader:
         self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
         """Return ``(band, y, x)`` values and the file's mask, or those of the bands."""
-        if self._pages.begin(window.row):
-            self._pages.give_back()
+        is_last = self._pages.begin(window, width=self.shape[2]) > window.row
         file = self._file()
         slices = ((window.row, window.row + window.height), (window.col, window.col + window.width))
         try:
@@ -158,6 +157,8 @@ class GdalReader:
                 mask = file.dataset_mask(window=slices) > 0
         except RasterioError as error:
             raise InputError(f"{self._path} cannot be read at {window}: {error}") from error
+        if is_last and self._pages.active:
+            self._pages.give_back()
         return values, mask
 
     def close(self) -> None:

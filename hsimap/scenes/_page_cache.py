@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hsimap.geometry import Window
+
 _LEAST: Final = 1 << 30
 """Bytes; a smaller file may stay in memory for the next run."""
 _PROBES: Final = 32
@@ -18,8 +20,9 @@ class PassingPages:
 
     Where a virtual machine gets its memory page by page from its host, filling the cache costs
     ten times the copy (1 to 2.4 s a GiB against 0.15 s where pages are given back, measured), and
-    what other programs keep there is pushed out. A small file, and one that was in memory already,
-    stays there.
+    what other programs keep there is pushed out. That holds for pages that are soon used again:
+    the host takes back what lies idle for seconds. So they are given back as soon as they are
+    read. A small file, and one that was in memory already, stays there.
 
     Parameters
     ----------
@@ -30,7 +33,8 @@ class PassingPages:
     """
 
     def __init__(self, path: Path, *, least: int = _LEAST) -> None:
-        self._handle, self._row = -1, 0
+        self._handle, self._row, self._stop, self._overlap = -1, 0, 0, 0
+        self._back = 0
         if not hasattr(os, "posix_fadvise") or not hasattr(os, "RWF_NOWAIT"):
             return
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -44,13 +48,27 @@ class PassingPages:
         """Whether pages are given back."""
         return self._handle >= 0
 
-    def begin(self, row: int) -> range:
-        """Return the rows that lie behind a read that begins at ``row``, since the one before.
+    def begin(self, window: Window, *, width: int) -> int:
+        """Begin a read; return the row above which its pages may go once they are read.
 
-        Tile rows go down, and none reaches above its first row again.
+        Tile rows go down, none reaches above its first row again, and one overlaps the next as the
+        one before has overlapped it. The rightmost read of a row, in a scene of so many columns,
+        is its last.
         """
-        last, self._row = self._row, row
-        return range(last, row) if self.active else range(0)
+        row, stop = window.row, window.row + window.height
+        if row < self._row:
+            self._back = row
+        if row != self._row:
+            self._overlap = max(self._stop - row, 0)
+        self._row, self._stop = row, stop
+        is_last = window.col + window.width >= width
+        return stop - self._overlap if row and is_last else row
+
+    def passed(self, row: int) -> range:
+        """Return the rows above ``row`` that have not been given back yet."""
+        rows = range(self._back, row) if self.active else range(0)
+        self._back = max(self._back, row)
+        return rows
 
     def give_back(self, start: int = 0, size: int = 0) -> None:
         """Let the system forget ``size`` bytes from ``start`` on, 0 = to the end.

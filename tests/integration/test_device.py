@@ -73,8 +73,8 @@ def small_device(monkeypatch):
     opened = []
 
     def of(side):
-        def on_small(*args, stay):
-            opened.append(Small(open_route(*args), side))
+        def on_small(*args, stay, streams):
+            opened.append(Small(open_route(*args, streams=streams), side))
             return opened[-1]
 
         monkeypatch.setattr(run_module, "open_route", on_small)

@@ -9,7 +9,7 @@ import xarray as xr
 from hsimap.bundle import InputSpec
 from hsimap.geometry import Window
 from hsimap.mapping import SceneAdapter
-from hsimap.mapping.adapter import RecyclingSource
+from hsimap.mapping.recycling import RecyclingSource
 from hsimap.scenes import Quality, scene_from_array
 
 NM = (500.0, 505.0, 510.0, 515.0, 520.0)
@@ -46,7 +46,7 @@ def test_integers_go_in_as_stored_only_where_the_units_agree():
 
 def test_shared_columns_are_copied_from_the_read_before():
     adapter = SceneAdapter(scene()[0], spec())
-    source = RecyclingSource(adapter, 2)
+    source = RecyclingSource(adapter, 1)
     source.read_flagged(Window(row=-1, col=-2, height=8, width=7))
     window = Window(row=-1, col=2, height=8, width=9)
     values, flags = source.read_flagged(window, shared=3)

@@ -1,14 +1,17 @@
 """The engine against whole-image forwards, on generated scenes and toy networks."""
 
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from toys import Adapter, Box, Constant, Pointwise, output, plans, source
 
-from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.engine import Engine, groups_of, read_groups, rows_needed
+from hsimap.mapping.recycling import RecyclingSource
 from hsimap.mapping.tiling import READ_AHEAD, TilePlan
 
 
@@ -115,7 +118,7 @@ def test_several_tiles_in_a_forward_give_the_bytes_of_one_at_a_time(plan, batch,
     found, runs, done = [], [], []
     for size in (1, batch):
         run, tiles = Two(), []
-        recycled = RecyclingSource(Adapter(pixels), READ_AHEAD + 1)
+        recycled = RecyclingSource(Adapter(pixels), READ_AHEAD)
         engine = Engine(
             replace(plan, batch=size), recycled, runtime=run, outputs=outputs,
             on_tile=lambda tiles=tiles: tiles.append(1),
@@ -153,19 +156,19 @@ def test_tiles_read_in_one_piece_into_recycled_memory_have_the_bytes_of_single_o
 ):
     pixels = source(plan, seed=seed)
     single = Engine(plan, pixels, runtime=Box(2), outputs=[output()])
-    recycled = RecyclingSource(Adapter(pixels), READ_AHEAD + 1)
+    recycled = RecyclingSource(Adapter(pixels), READ_AHEAD)
     pieces = Engine(plan, recycled, runtime=Box(2), outputs=[output()], at_once=at_once)
     for found, expected in zip(whole(pieces, plan, "s1"), whole(single, plan, "s1"), strict=True):
         assert found.tobytes() == expected.tobytes()
 
 
-@given(plan=plans(), at_once=st.integers(1, 6), alone=st.booleans())
-def test_no_sample_is_read_twice_within_a_tile_row(plan, at_once, alone):
+@given(plan=plans(), at_once=st.integers(1, 6), growing=st.booleans())
+def test_no_sample_is_read_twice_within_a_tile_row(plan, at_once, growing):
     pixels = source(plan)
-    parts = groups_of(plan, 0, at_once, first_alone=alone)
+    parts = groups_of(plan, 0, at_once, growing=growing)
     groups = list(read_groups(pixels, plan, parts))
     assert [group[0] for group in groups] == parts
-    assert len(parts[0]) == 1 or not alone
+    assert len(parts[0]) == 1 or not growing
     assert [tile for group in groups for tile in group[0]] == list(plan.row_tiles(0))
     assert all(len(group[0]) <= at_once for group in groups)
     hits = np.zeros(plan.n_cols * plan.side + 2 * plan.trim, dtype=int)
@@ -183,3 +186,60 @@ def test_tiles_without_a_valid_pixel_are_not_run():
     values, valid = whole(engine, plan, "s1")
     assert runtime.runs == 3
     np.testing.assert_array_equal(values[0][valid], 1)
+
+
+class Slow:
+    """Looks at its image some time after it was given, as a network does that takes a while."""
+
+    def __init__(self):
+        self.running, self.most = 0, 0
+
+    def forward(self, image, valid):
+        self.running += 1
+        self.most = max(self.most, self.running)
+        time.sleep(float(image[0, 0].astype(np.float64).sum() % 7) * 3e-4)
+        result = Box(2).forward(image, valid)
+        self.running -= 1
+        return result
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+@given(
+    plan=plans(), seed=st.integers(0, 9), streams=st.integers(2, 3), at_once=st.integers(1, 4),
+    data=st.data(),
+)  # fmt: skip
+def test_forwards_side_by_side_have_the_bytes_of_one_after_another(
+    is_stored, plan, seed, streams, at_once, data
+):
+    wanted = sorted(data.draw(st.sets(st.integers(0, plan.n_rows - 1), min_size=1)))
+    found, pixels, slow = [], source(plan, seed=seed, share=0.6), Slow()
+    for n, runtime in ((1, Box(2)), (streams, slow)):
+        recycled = RecyclingSource(
+            Adapter(pixels, is_stored=is_stored), READ_AHEAD, streams=n, cuts=at_once > 1,
+            columns=plan.side + (at_once - 1) * plan.kept,
+        )  # fmt: skip
+        engine = Engine(
+            plan, recycled, runtime=runtime, outputs=[output()], at_once=at_once, streams=n
+        )
+        found.append([
+            (s.tile, s.flags.tobytes(), s.values["s1"][:, s.valid].tobytes())
+            for s in engine.squares(wanted)
+        ])  # fmt: skip
+    assert found[0] == found[1]
+    assert slow.most <= streams
+
+
+def test_forwards_run_side_by_side():
+    plan = TilePlan(height=8, width=64, kept=8, trim=4, ramp=4, alignment=4)
+    together = threading.Barrier(2)
+
+    class Both(Box):
+        def forward(self, image, valid):
+            together.wait(10)  # broken if they are run one by one
+            return super().forward(image, valid)
+
+    engine = Engine(
+        plan, RecyclingSource(Adapter(source(plan, share=1.0)), READ_AHEAD, streams=2),
+        runtime=Both(2), outputs=[output()], streams=2,
+    )  # fmt: skip
+    assert len(list(engine.squares([0]))) == plan.n_cols

@@ -9,9 +9,9 @@ from toys import Mask
 
 from hsimap.bundle import InputSpec
 from hsimap.mapping import SceneAdapter
-from hsimap.mapping.adapter import RecyclingSource
 from hsimap.mapping.engine import Engine
 from hsimap.mapping.flags import UNWANTED, with_confidence
+from hsimap.mapping.recycling import RecyclingSource
 from hsimap.mapping.tiling import READ_AHEAD, TilePlan
 from hsimap.scenes import Quality, scene_from_array
 from hsimap.tasks import Kind, Output
@@ -113,7 +113,7 @@ def test_every_flag_is_that_of_plain_numpy_on_the_whole_scene(scene, kept, trim,
         seed = data.draw(st.integers(0, 99))
         wanted = np.random.default_rng(seed).random((height, width)) < 0.2
         area, expected = Mask(wanted), np.where(wanted, expected, UNWANTED)
-    source = RecyclingSource(adapter, READ_AHEAD + 1)
+    source = RecyclingSource(adapter, READ_AHEAD)
     engine = Engine(plan, source, runtime=Shares(), outputs=[CLASSES], at_once=at_once, area=area)
     found = np.zeros((height, width), np.uint8)
     for square in engine.squares(range(plan.n_rows)):

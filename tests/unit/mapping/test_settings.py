@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from affine import Affine
 
-from hsimap.bundle import BundleFields
+from hsimap.bundle import ONNX, BundleFields, FileEntry
 from hsimap.bundle._manifest import complete
 from hsimap.errors import ResourceError
 from hsimap.geometry import Grid
@@ -55,7 +57,7 @@ def test_the_tile_grid_comes_before_wide_pieces() -> None:
     assert little.tiles.ratio <= 1.03 * 1.02 * much.tiles.ratio
     for plan in (little, much):
         piece = plan.at_once * plan.tiles.kept * plan.tiles.side * (128 * 2 + 1)
-        assert plan.at_once == 1 or piece <= 256 << 20
+        assert plan.at_once == 1 or piece <= 512 << 20
 
 
 @pytest.mark.parametrize("budget", [GIB, 3 * GIB // 2, 2 * GIB, 4 * GIB, 8 * GIB])
@@ -151,3 +153,42 @@ def test_what_a_gpu_computes_takes_none_of_the_host_s_memory() -> None:
         for d in ("cpu", "cuda")
     )
     assert host.memory_bytes - gpu.memory_bytes >= 480 * host.tiles.side**2
+
+
+def with_graph(activation: float = 480.0, trim: int = 72):
+    file = FileEntry(size=1, sha256="0" * 64)
+    return manifest(activation, trim).model_copy(update={"files": {ONNX: file}})
+
+
+@pytest.mark.parametrize(
+    ("options", "streams"),
+    [
+        ({}, 2),
+        ({"threads": 6}, 6),
+        ({"threads": 1}, 1),
+        ({"runtime": "onnx"}, 2),
+        ({"runtime": "torch"}, 1),
+        ({"runtime": "openvino"}, 1),
+        ({"compiled": True}, 1),
+        ({"batch": 2}, 1),
+        ({"device": "cuda"}, 1),
+    ],
+)
+def test_forwards_run_side_by_side_where_the_runtime_can(options: dict, streams: int) -> None:
+    settings = MapSettings(**{"threads": 2, "memory": 64 * GIB, **options})
+    assert plan_map(grid(), with_graph(), settings, itemsize=2).streams == streams
+    assert plan_map(grid(), manifest(), settings, itemsize=2).streams == 1  # no graph for them
+
+
+def test_forwards_run_side_by_side_where_that_costs_few_pixels() -> None:
+    settings = MapSettings(threads=4, memory=3 * GIB // 2)
+    light, heavy = (
+        plan_map(grid(), with_graph(need, trim), settings, itemsize=2)
+        for need, trim in ((100.0, 8), (4000.0, 72))
+    )
+    assert light.streams > heavy.streams == 1
+    one = plan_map(grid(), with_graph(100.0, 8), replace(settings, threads=1), itemsize=2)
+    assert one.tiles.ratio <= light.tiles.ratio
+    for plan in (light, heavy, one):
+        assert plan.memory_bytes <= settings.memory
+        assert plan.describe()["forwards_side_by_side"] == plan.streams
