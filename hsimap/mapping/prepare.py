@@ -162,16 +162,17 @@ def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[M
         Tiles, memory and output size.
     seconds : float
         Time of one batch (a read and the network, after a first one that warms up) times the
-        batches.
+        batches, over those that run side by side.
     """
     adapter = SceneAdapter(scene, bundle.manifest.input, resample=settings.resample)
     plan = plan_scene(scene, adapter, bundle, settings)
     tiles = plan.tiles
     route = routes_of(bundle, settings)[0]
-    with closing(open_route(bundle, settings, route)) as runtime:
+    streams = streams_of(route, plan)
+    with closing(open_route(bundle, settings, route, streams=streams)) as runtime:
         seconds = 0.0
         for _ in range(2):
             started = time.monotonic()
             runtime.forward(*middle_tile(adapter, plan))
             seconds = time.monotonic() - started
-    return plan, seconds * tiles.n_rows * -(-tiles.n_cols // tiles.batch)
+    return plan, seconds / streams * tiles.n_rows * -(-tiles.n_cols // tiles.batch)
