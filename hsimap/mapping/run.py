@@ -17,6 +17,7 @@ from hsimap.mapping.identity import record_of
 from hsimap.mapping.journal import locked
 from hsimap.mapping.opening import begin_run, engine_of, open_run
 from hsimap.mapping.prepare import open_route
+from hsimap.runtimes import give_back_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,6 +147,7 @@ def _open(
     stack: ExitStack, bundle: Bundle, settings: MapSettings, route: Route, streams: int
 ) -> Runtime:
     runtime = open_route(bundle, settings, route, stay=True, streams=streams)
+    stack.callback(give_back_memory)
     return stack.enter_context(closing(runtime))
 
 

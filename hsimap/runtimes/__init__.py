@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from hsimap.bundle import INT8, ONNX, WEIGHTS
 from hsimap.errors import UsageError
-from hsimap.runtimes._host import available_cpus, instruction_set, keep_freed_memory, processor
+from hsimap.runtimes._host import (
+    available_cpus,
+    give_back_memory,
+    instruction_set,
+    keep_freed_memory,
+    processor,
+)
 from hsimap.runtimes._interface import STORED, Contract, Runtime
 from hsimap.runtimes._parity import TOLERANCE, ParityReport
 from hsimap.runtimes._routes import (
@@ -40,6 +46,7 @@ __all__ = [
     "choices",
     "default_runtime",
     "export_onnx",
+    "give_back_memory",
     "import_onnx",
     "instruction_set",
     "keep_freed_memory",
