@@ -102,7 +102,7 @@ class Loader:
             yield from self._processes
             return
         loaded = (self._source.load(*key) for key in keys)
-        with closing(prefetch(loaded, depth=1)) as batches:  # type: ignore[type-var]
+        with closing(prefetch(loaded, depth=1)) as batches:
             yield from batches
 
     def close(self) -> None:
