@@ -82,7 +82,6 @@ class NcnnRuntime:
     """
 
     def __init__(self, parts: Cut, contract: Contract, *, threads: int, where: str) -> None:
-        keep_freed_memory()
         self._library = _library()
         self._contract, self._threads, self._where = contract, threads, where
         self._parts = parts
@@ -250,6 +249,7 @@ def open_ncnn(bundle: Bundle, *, threads: int) -> OnDemand:
         If the graph is refused.
     """
     _library()
+    keep_freed_memory()  # before there are threads
     where = str(bundle.path / ONNX)
     parts = cut(load_graph(bundle.onnx or b"", where=where))
     if parts is None:
