@@ -75,7 +75,7 @@ def threads_for(asked: int | None, folders: Sequence[Path], *, workers: int) -> 
     for folder in folders:
         runtime = stored_identity(folder).get("runtime", {})
         if str(runtime.get("threads", "")).isdecimal():
-            return int(runtime["threads"]) * int(runtime.get("streams", "1"))
+            return int(runtime["threads"])
     return max(1, len(os.sched_getaffinity(0)) // workers)
 
 

@@ -107,13 +107,17 @@ def open_run(
         streams=streams,
         notes=(*adapter.notes, *plan.notes, *told),
         identity=identity_of(
-            adapter,
-            bundle,
-            plan,
-            runtime={**runtime.describe(), "streams": str(streams)},
-            settings=settings,
+            adapter, bundle, plan, runtime=_describe(runtime, streams), settings=settings
         ),
     )
+
+
+def _describe(runtime: Runtime, streams: int) -> dict[str, str]:
+    """Return what a runtime says of itself, the threads of all forwards that run side by side."""
+    told = runtime.describe()
+    if streams > 1:
+        told = {**told, "threads": str(int(told["threads"]) * streams)}
+    return {**told, "streams": str(streams)}
 
 
 def _fit_device(

@@ -100,7 +100,7 @@ def test_a_changed_scene_is_not_resumed_and_the_field_is_named(
     [
         ({"tile": 32}, {}, "tiles.tile"),
         ({"probabilities": "max"}, {}, "probabilities"),
-        ({"threads": 2}, {}, "runtime.threads"),
+        ({"threads": 2}, {}, "runtime.streams, runtime.threads"),
         ({}, {"nodata": 0.0}, "reading.nodata"),
         ({}, {"scale": 0.5}, "reading.scale"),
     ],
