@@ -107,7 +107,7 @@ def routes_of(bundle: Bundle, settings: MapSettings) -> list[Route]:
 
 def streams_of(route: Route, plan: MapPlan) -> int:
     """Return how many forwards a run of a plan makes side by side on a route."""
-    return plan.streams if runs_side_by_side(route) else 1
+    return plan.streams if runs_side_by_side(route.runtime) else 1
 
 
 def open_route(

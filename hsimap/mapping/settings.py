@@ -17,7 +17,7 @@ from hsimap.mapping.memory import (
     output_bytes,
 )
 from hsimap.mapping.tiling import TilePlan, TileRules, even_group, plan_tiles
-from hsimap.runtimes import available_cpus
+from hsimap.runtimes import available_cpus, runs_side_by_side
 from hsimap.tasks import Scope
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ _STREAMS: Final = {False: 1.02, True: 1.05}
 each with its share of the threads, and the same where ncnn may run them: on two cores that saves 5
 to 20 % of a light network's time in ONNX Runtime, nothing of a heavy one's, and 20 to 27 % in ncnn.
 """
-_SIDE_BY_SIDE: Final = frozenset({"auto", "onnx", "ncnn"})
 _PIECE_BYTES: Final = 512 << 20
 """Most that is read in one piece for its width's sake; wider ones cost more memory than time. An
 eighth of it where blocks are decoded once anyway."""
@@ -258,7 +257,8 @@ def _streams(manifest: BundleManifest, settings: MapSettings) -> list[int]:
 
     A batch that the user asks for is another way to the same end.
     """
-    can = settings.runtime in _SIDE_BY_SIDE and not settings.compiled and settings.device != "cuda"
+    runtime = "onnx" if settings.runtime == "auto" else settings.runtime
+    can = runs_side_by_side(runtime) and not settings.compiled and settings.device != "cuda"
     if not can or settings.batch or ONNX not in manifest.files:
         return []
     threads = settings.threads or available_cpus()

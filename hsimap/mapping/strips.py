@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from hsimap.crashpoints import crash_point
@@ -175,8 +174,12 @@ class StripBook:
         self._clock.finished(strip)
         self._missing.discard(strip)
         first = self._tiles.in_maps(self._tiles.strip(min(self._missing, default=strip))).row
-        advances = [partial(store.advance, first // p.stride) for p, store in self.stores]
-        for _ in side_by_side(lambda advance: advance(), advances, workers=MAPS_AT_A_TIME):
+
+        def advance(item: tuple[Product, LayerStore]) -> None:
+            product, store = item
+            store.advance(first // product.stride)
+
+        for _ in side_by_side(advance, self.stores, workers=MAPS_AT_A_TIME):
             pass
 
     def close(self) -> None:

@@ -33,6 +33,7 @@ from hsimap.runtimes._interface import IMAGE, VALID, Contract
 from hsimap.runtimes._light import lighten
 from hsimap.runtimes._onnx import OnnxRuntime
 from hsimap.runtimes._parity import check_parity
+from hsimap.runtimes._routes import NCNN_LIBRARIES
 from hsimap.runtimes._sessions import Sessions, empty_arena, open_session, run_session
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class OnDemand:
 
     def describe(self) -> dict[str, str]:
         """Return what may change the bits of a result."""
-        versions = (f"{n} {metadata.version(n)}" for n in ("ncnn", "pnnx"))
+        versions = (f"{n} {metadata.version(n)}" for n in NCNN_LIBRARIES)
         return {
             "runtime": "ncnn",
             "version": f"{', '.join(versions)}, onnxruntime {ort.__version__}",

@@ -34,9 +34,9 @@ NCNN: Final = Route("ncnn", FULL)
 NCNN_LIBRARIES: Final = ("ncnn", "pnnx")
 
 
-def runs_side_by_side(route: Route) -> bool:
-    """Say whether a route's runtime may be given several forwards at a time, on a CPU."""
-    return route.runtime in {"onnx", "ncnn"}
+def runs_side_by_side(runtime: str) -> bool:
+    """Say whether a runtime may be given several forwards at a time, on a CPU."""
+    return runtime in {"onnx", "ncnn"}
 
 
 def default_runtime(bundle: Bundle) -> str:
