@@ -57,14 +57,10 @@ class BlockRows:
         clear_outside(out, inside.shift(rows=-window.row, cols=-window.col).slices)
         if inside.is_empty:
             return out, flags
-        parts = self._rows(inside)
-        for rows in parts:
-            part = rows.overlap(inside)
-            own = slice(part.row - rows.start, part.row - rows.start + part.height)
-            target = part.shift(rows=-window.row, cols=-window.col).slices
-            out[(..., *target)] = rows.values[:, own]
-            flags[target] = rows.flags[own]
-        self._below[inside.col, inside.width] = _joined(parts, window.row + self._kept)
+        target = inside.shift(rows=-window.row, cols=-window.col).slices
+        shown = _Rows(inside.row, out[(..., *target)], flags[target])
+        after = self._fill(shown, inside)
+        self._below[inside.col, inside.width] = _joined(shown, after, window.row + self._kept)
         return out, flags
 
     def to_network(
@@ -73,20 +69,32 @@ class BlockRows:
         """Convert as :meth:`SceneAdapter.to_network` does."""
         return self._adapter.to_network(values, out)
 
-    def _rows(self, inside: Window) -> list[_Rows]:
-        """Return the rows of a window and of its lowest blocks, those that were kept first."""
-        parts = []
-        start, bottom = inside.row, inside.row + inside.height
+    def _fill(self, shown: _Rows, inside: Window) -> _Rows:
+        """Fill the rows of a window; return those below it that their blocks hold as well."""
+        start, bottom = shown.start, shown.end
         before = self._below.pop((inside.col, inside.width), None)
         if before is not None and before.start <= start < before.end:
-            parts.append(before)
+            shown.take(before)
             start = before.end
-        if start < bottom:
-            end = min(round_up(bottom, self._adapter.storage.block[0]), self._adapter.shape[0])
-            fresh = Window(row=start, col=inside.col, height=end - start, width=inside.width)
-            room = np.empty((self.n_bands, fresh.height, fresh.width), self.dtype)
-            parts.append(_Rows(start, *self._adapter.read_flagged(fresh, room)))
-        return parts
+            if start >= bottom:
+                return before.part(bottom, start)
+        end = min(round_up(bottom, self._adapter.storage.block[0]), self._adapter.shape[0])
+        if not self._adapter.storage.keeps:
+            fresh = self._read(start, end, inside)
+            shown.take(fresh)
+            return fresh.part(bottom, end)
+        self._read(start, bottom, inside, shown.part(start, bottom))
+        return self._read(bottom, end, inside)
+
+    def _read(self, start: int, end: int, inside: Window, room: _Rows | None = None) -> _Rows:
+        """Read rows of a window's columns, if given into ``room``."""
+        rows = Window(row=start, col=inside.col, height=end - start, width=inside.width)
+        if room is None:
+            shape = (self.n_bands, rows.height, rows.width)
+            room = _Rows(start, np.empty(shape, self.dtype), np.empty(shape[1:], np.uint8))
+        if not rows.is_empty:
+            room.flags[...] = self._adapter.read_flagged(rows, room.values)[1]
+        return room
 
 
 class _Rows:
@@ -99,17 +107,22 @@ class _Rows:
     def end(self) -> int:
         return self.start + len(self.flags)
 
-    def overlap(self, window: Window) -> Window:
-        """Return the rows of a window that are among these."""
-        top = min(max(window.row, self.start), self.end)
-        bottom = max(min(window.row + window.height, self.end), top)
-        return Window(row=top, col=window.col, height=bottom - top, width=window.width)
+    def part(self, start: int, end: int) -> _Rows:
+        """Return some of the rows, in the same memory."""
+        rows = slice(start - self.start, end - self.start)
+        return _Rows(start, self.values[:, rows], self.flags[rows])
+
+    def take(self, other: _Rows) -> None:
+        """Copy the rows that others hold, too."""
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        mine, theirs = self.part(start, end), other.part(start, end)
+        mine.values[...], mine.flags[...] = theirs.values, theirs.flags
 
 
-def _joined(parts: list[_Rows], row: int) -> _Rows:
+def _joined(shown: _Rows, after: _Rows, row: int) -> _Rows:
     """Return the rows from ``row`` on as a copy, so that the rest can go."""
-    row = min(max(row, parts[0].start), parts[-1].end)
-    cuts = [max(row - part.start, 0) for part in parts]
-    values = [part.values[:, cut:] for part, cut in zip(parts, cuts, strict=True)]
-    flags = [part.flags[cut:] for part, cut in zip(parts, cuts, strict=True)]
-    return _Rows(row, np.concatenate(values, axis=1), np.concatenate(flags))
+    above = shown.part(min(max(row, shown.start), shown.end), shown.end)
+    row = min(max(row, above.start), after.end)
+    below = after.part(max(row, after.start), after.end)
+    values = np.concatenate([above.values, below.values], axis=1)
+    return _Rows(row, values, np.concatenate([above.flags, below.flags]))

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsimap.mapping.encoding import Product
-    from hsimap.mapping.journal import LayerStore, RunFolder
+    from hsimap.mapping.journal import RunFolder
+    from hsimap.mapping.stripfile import LayerStore
 
 PREVIEW: Final = "preview.png"
 _STALE_SUFFIXES: Final = (".aux.xml", ".ovr", ".msk")

@@ -1,4 +1,4 @@
-"""The hidden run folder: finished strips on disk, and the journal that says which they are."""
+"""The hidden run folder and its journal, which says which strips are finished."""
 
 from __future__ import annotations
 
@@ -6,30 +6,20 @@ import fcntl
 import json
 import os
 import shutil
-import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from hsimap.crashpoints import crash_point
-from hsimap.errors import LockedError, OutputExistsError, StorageError
-from hsimap.products import RUN_FOLDER, CogWriter, sync_path
+from hsimap.errors import LockedError, OutputExistsError
+from hsimap.products import RUN_FOLDER, sync_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from hsimap.geometry import Window
-    from hsimap.products import Layer
-
 _IDENTITY: Final = "identity.json"
 _JOURNAL: Final = "journal.jsonl"
 _REPLACED: Final = "replaced.json"
-_PIECE: Final = 1 << 20
-"""Bytes that are read back at a time."""
 
 
 @contextmanager
@@ -81,112 +71,6 @@ def differing_fields(mine: Mapping[str, object], other: Mapping[str, object]) ->
         elif one != two:
             names.append(key)
     return names
-
-
-class StripFile:
-    """The strips of one map as a flat ``(band, y, x)`` file, space taken up front.
-
-    Parameters
-    ----------
-    path : Path
-        Made if it is not there.
-    layer : Layer
-        Shape and dtype.
-    """
-
-    def __init__(self, path: Path, layer: Layer) -> None:
-        self._shape = (len(layer.bands), layer.grid.height, layer.grid.width)
-        self._dtype = np.dtype(layer.dtype)
-        self._path = path
-        self._handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-        size = int(np.prod(self._shape)) * self._dtype.itemsize
-        try:
-            os.posix_fallocate(self._handle, 0, size)
-        except OSError as error:
-            os.close(self._handle)
-            raise StorageError(
-                f"{path.parent} has no room for the {size / 2**20:.1f} MiB of {layer.name}:"
-                f" {error.strerror}; free some space or choose another --out"
-            ) from error
-
-    def _offset(self, band: int, row: int) -> int:
-        return (band * self._shape[1] + row) * self._shape[2] * self._dtype.itemsize
-
-    def write(self, row: int, col: int, values: NDArray[np.generic]) -> None:
-        """Write ``(band, y, x)`` values whose first pixel is at a row and column."""
-        step = self._shape[2] * self._dtype.itemsize
-        for band, plane in enumerate(np.ascontiguousarray(values, dtype=self._dtype)):
-            start = self._offset(band, row) + col * self._dtype.itemsize
-            if plane.shape[1] == self._shape[2]:
-                _pwrite_all(self._handle, plane.data, start)
-                continue
-            for y, line in enumerate(plane):
-                _pwrite_all(self._handle, line.data, start + y * step)
-
-    def checksum(self, row: int, height: int) -> int:
-        """Return the CRC-32 of rows as they are on disk."""
-        crc = 0
-        for band in range(self._shape[0]):
-            left, offset = height * self._shape[2] * self._dtype.itemsize, self._offset(band, row)
-            while left and (piece := os.pread(self._handle, min(left, _PIECE), offset)):
-                crc = zlib.crc32(piece, crc)
-                left, offset = left - len(piece), offset + len(piece)
-        return crc
-
-    def read(self, window: Window) -> NDArray[np.generic]:
-        """Return ``(band, y, x)`` of a window that lies inside."""
-        bands, _, width = self._shape
-        out = np.empty((bands, window.height, width), dtype=self._dtype)
-        for band in range(bands):
-            size = window.height * width * self._dtype.itemsize
-            data = os.pread(self._handle, size, self._offset(band, window.row))
-            out[band] = np.frombuffer(data, dtype=self._dtype).reshape(window.height, width)
-        return out[:, :, window.col : window.col + window.width]
-
-    def give_back(self, row: int, height: int) -> None:
-        """Let the system forget durable rows that nobody reads again; new ones take their room.
-
-        Pages are given back whole, so that some of them stay.
-        """
-        for band in range(self._shape[0]):
-            start, stop = self._offset(band, row), self._offset(band, row + height)
-            os.posix_fadvise(self._handle, start, stop - start, os.POSIX_FADV_DONTNEED)
-
-    def sync(self) -> None:
-        """Wait until what was written is durable."""
-        os.fdatasync(self._handle)
-
-    def close(self) -> None:
-        """Give the file back."""
-        os.close(self._handle)
-
-
-class LayerStore(StripFile):
-    """The strips of one map, and the encoder that makes tiles of them.
-
-    Parameters
-    ----------
-    path : Path
-        Made if it is not there.
-    layer : Layer
-        Shape and dtype.
-    """
-
-    def __init__(self, path: Path, layer: Layer) -> None:
-        super().__init__(path, layer)
-        self.cog = CogWriter(path.parent, layer, self.read)
-        """Encodes the rows that are told to be final; nothing of it is needed for a resume."""
-
-    def advance(self, rows: int) -> None:
-        """Make tiles of the first ``rows`` rows, which are final and durable."""
-        before = self.cog.encoded_rows
-        self.cog.advance(rows)
-        self.give_back(before, self.cog.encoded_rows - before)
-
-    def close(self) -> None:
-        """Give the files back."""
-        self.cog.close()
-        super().close()
 
 
 class RunFolder:
@@ -299,10 +183,3 @@ def _write_durable(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _pwrite_all(handle: int, data: memoryview, offset: int) -> None:
-    view = data.cast("B")
-    while view:
-        written = os.pwrite(handle, view, offset)
-        view, offset = view[written:], offset + written

@@ -19,11 +19,11 @@ from hsimap.errors import MismatchError
 from hsimap.mapping.checks import check_unchanged, is_finished
 from hsimap.mapping.commit import finalise, read_finished
 from hsimap.mapping.identity import maps_of, record_of
-from hsimap.mapping.journal import RunFolder, StripFile, differing_fields
+from hsimap.mapping.journal import RunFolder, differing_fields
 from hsimap.mapping.opening import OpenRun, begin_run, engine_of, open_book, open_run
 from hsimap.mapping.prepare import open_route
 from hsimap.mapping.settings import MapPlan, MapSettings
-from hsimap.mapping.strips import make_durable, pour, strip_path
+from hsimap.mapping.strips import make_durable, open_strips, pour
 from hsimap.products import RUN_FOLDER
 from hsimap.scenes import open_scene
 
@@ -116,7 +116,7 @@ def map_strips(line: PreparedLine, strips: Sequence[int]) -> Receipts:
         plan = opened.plan
         products = maps_of(opened.scene, opened.bundle, plan, settings=line.job.settings)
         run = line.job.out / RUN_FOLDER
-        files = [(p, StripFile(strip_path(run, p), p.layer)) for p in products]
+        files = [(p, open_strips(run, p, plan.tiles)) for p in products]
         for _, file in files:
             stack.callback(file.close)
         engine = engine_of(opened)

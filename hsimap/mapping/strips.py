@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 from hsimap.crashpoints import crash_point
 from hsimap.mapping.encoding import encode_product
 from hsimap.mapping.events import Listener, StripClock, ignore
-from hsimap.mapping.journal import LayerStore, StripFile
 from hsimap.mapping.memory import MAPS_AT_A_TIME, WRITE_BEHIND
+from hsimap.mapping.stripfile import SUFFIX, LayerStore, Squares, StripFile
 from hsimap.streams import drain, side_by_side
 
 if TYPE_CHECKING:
@@ -32,9 +32,16 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-def strip_path(run: Path, product: Product) -> Path:
-    """Return the file in a run folder that the strips of a map are in."""
-    return run / f"{product.layer.name}.strips"
+def open_strips(run: Path, product: Product, tiles: TilePlan) -> StripFile:
+    """Open the file in a run folder that the strips of a map are in."""
+    path = run / f"{product.layer.name}{SUFFIX}"
+    return StripFile(path, product.layer, Squares.of(tiles, product.stride))
+
+
+def open_store(run: Path, product: Product, tiles: TilePlan) -> LayerStore:
+    """Open the same file, and an encoder of what is in it."""
+    path = run / f"{product.layer.name}{SUFFIX}"
+    return LayerStore(path, product.layer, Squares.of(tiles, product.stride))
 
 
 def pour(
@@ -134,7 +141,7 @@ class StripBook:
         self._clock = StripClock(tiles, listen)
         self.stores: list[tuple[Product, LayerStore]] = []
         for product in products:
-            self.stores.append((product, LayerStore(strip_path(run.path, product), product.layer)))
+            self.stores.append((product, open_store(run.path, product, tiles)))
         self.wanted = [k for k in range(tiles.n_rows) if not self._is_sound(k)]
         self._missing = set(self.wanted)
 

@@ -18,6 +18,7 @@ from hsimap.scenes._gdal_tags import bands_in_tags, common, scale_in_tags
 from hsimap.scenes._page_cache import PassingPages
 from hsimap.scenes._scene import Scene
 from hsimap.scenes._storage import Storage
+from hsimap.scenes._tiff_blocks import TiffBlocks, layout_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,11 +117,13 @@ class GdalReader:
         self.shape = (len(self.indexes), file.height, file.width)
         self.dtype = np.dtype(file.dtypes[0])
         structure = file.tags(ns="IMAGE_STRUCTURE")
+        layout = layout_of(file, path)
         self.storage = Storage(
             driver=_NAMES.get(file.driver, file.driver),
             interleave=structure.get("INTERLEAVE", "band").lower(),
             block=file.block_shapes[0],
             compression=structure.get("COMPRESSION", "none").lower(),
+            keeps=layout is not None,
         )
         if not self.indexes or self.dtype.kind not in "uif":
             raise InputError(
@@ -128,6 +131,7 @@ class GdalReader:
                 f" integer or float bands"
             )
         self._pages = PassingPages(path)
+        self._blocks = None if layout is None else TiffBlocks(path, layout)
 
     def __reduce__(self) -> tuple[type[GdalReader], tuple[Path]]:
         return GdalReader, (self._path,)
@@ -148,22 +152,40 @@ class GdalReader:
         is_last = self._pages.begin(window, width=self.shape[2]) > window.row
         file = self._file()
         slices = ((window.row, window.row + window.height), (window.col, window.col + window.width))
+        if out is None:
+            out = np.empty((len(bands), window.height, window.width), self.dtype)
+        indexes = [self.indexes[band] for band in bands]
         try:
-            values = file.read([self.indexes[band] for band in bands], window=slices, out=out)
+            if not self._decode(file, window, indexes, out):
+                file.read(indexes, window=slices, out=out)
             mask = None
             if self._band_masks:
-                mask = file.read_masks([self.indexes[band] for band in bands], window=slices) > 0
+                mask = file.read_masks(indexes, window=slices) > 0
             elif self._masked:
                 mask = file.dataset_mask(window=slices) > 0
         except RasterioError as error:
             raise InputError(f"{self._path} cannot be read at {window}: {error}") from error
         if is_last and self._pages.active:
             self._pages.give_back()
-        return values, mask
+        return out, mask
+
+    def _decode(
+        self,
+        file: Any,  # noqa: ANN401
+        window: Window,
+        indexes: Sequence[int],
+        out: NDArray[np.generic],
+    ) -> bool:
+        """Fill ``out`` without GDAL, if that can be done."""
+        if self._blocks is None or out.dtype != self.dtype:
+            return False
+        return self._blocks.read(file, window, [index - 1 for index in indexes], out)
 
     def close(self) -> None:
         """Close every thread's handle."""
         self._pages.close()
+        if self._blocks is not None:
+            self._blocks.close()
         with self._lock:
             for file in self._handles:
                 file.close()

@@ -32,6 +32,8 @@ class Storage:
     """``(y, x)``: what is read and decoded at a time, in pixels."""
     compression: str
     """Codec in lower case, or none."""
+    keeps: bool = False
+    """Whether the reader keeps decoded blocks that reach beyond what was asked for."""
     bands: int | None = None
     """Bands that are read and decoded at a time; None = as the interleave says."""
 

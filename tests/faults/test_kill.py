@@ -114,14 +114,14 @@ def test_a_garbled_tail_of_the_journal_is_cut_off(line, whole, killer, tmp_path)
 
 def test_a_truncated_strip_file_costs_the_strips_it_lost(line, whole, killer, tmp_path):
     out = tmp_path / "maps"
-    strips = killed(killer, line, out, "strip-journalled:6") / "height.strips"
+    strips = killed(killer, line, out, "strip-journalled:6") / "height.squares"
     os.truncate(strips, 60 * 4 * 40)
     resumed_gives(line, whole, out, kept=2)
 
 
 def test_a_strip_that_rotted_is_computed_again_and_no_other(line, whole, killer, tmp_path):
     out = tmp_path / "maps"
-    strips = killed(killer, line, out, "strips-complete") / "cover.strips"
+    strips = killed(killer, line, out, "strips-complete") / "cover.squares"
     data = bytearray(strips.read_bytes())
     data[60 * 16 * 3 + 7] ^= 1
     strips.write_bytes(data)

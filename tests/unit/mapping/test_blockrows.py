@@ -17,11 +17,12 @@ class Adapter:
 
     n_bands, dtype = BANDS, np.dtype(np.int16)
 
-    def __init__(self, height, width, block):
+    def __init__(self, height, width, block, keeps=False):
         rng = np.random.default_rng(0)
         self.values = rng.integers(1, 999, (BANDS, height, width)).astype(np.int16)
         self.flags = (rng.random((height, width)) < 0.2).astype(np.uint8)
-        self.shape, self.storage = (height, width), SimpleNamespace(block=block)
+        self.shape = (height, width)
+        self.storage = SimpleNamespace(block=block, keeps=keeps)
         self.hits = np.zeros((height, width), dtype=int)
 
     def read_flagged(self, window, out):
@@ -44,11 +45,12 @@ def expected(adapter, window):
     kept=st.integers(1, 20),
     margin=st.integers(0, 9),
     first=st.integers(0, 3),
+    keeps=st.booleans(),
 )
 def test_every_window_is_the_scene_and_every_row_is_decoded_once(
-    height, width, block, kept, margin, first
+    height, width, block, kept, margin, first, keeps
 ):
-    adapter = Adapter(height, width, (block, 16))
+    adapter = Adapter(height, width, (block, 16), keeps)
     rows = BlockRows(adapter, kept)
     side = kept + 2 * margin
     for top in range(first * kept, height, kept):

@@ -1,55 +1,12 @@
 import fcntl
 import json
-import os
 import subprocess
 import sys
-from zlib import crc32
 
-import numpy as np
 import pytest
-from affine import Affine
-from hypothesis import given
-from hypothesis import strategies as st
 
-from hsimap.errors import LockedError, OutputExistsError, StorageError
-from hsimap.geometry import Grid, Window
-from hsimap.mapping.journal import LayerStore, RunFolder, differing_fields, locked
-from hsimap.products import Layer
-from hsimap.tasks import Kind, Task
-
-
-def layer(height=20, width=7, bands=2):
-    grid = Grid(height=height, width=width, transform=Affine.identity(), crs=None)
-    task = Task(name="lai", kind=Kind.CONTINUOUS, unit="1")
-    names = tuple(f"b{i}" for i in range(bands))
-    return Layer(
-        name="lai", kind="values", grid=grid, task=task, bands=names, dtype="float32",
-        nodata=float("nan"), tags={},
-    )  # fmt: skip
-
-
-@given(cut=st.integers(1, 19), order=st.booleans(), seed=st.integers(0, 9))
-def test_strips_written_in_any_order_read_back_as_the_whole(tmp_path_factory, cut, order, seed):
-    path = tmp_path_factory.mktemp("store") / "lai.strips"
-    whole = np.random.default_rng(seed).normal(size=(2, 20, 7)).astype(np.float32)
-    store = LayerStore(path, layer())
-    pieces = [(0, whole[:, :cut]), (cut, whole[:, cut:])]
-    for row, piece in pieces[:: -1 if order else 1]:
-        for columns in (slice(0, 3), slice(3, 7)):
-            store.write(row, columns.start, piece[:, :, columns])
-        assert store.checksum(row, piece.shape[1]) == crc32(piece.tobytes())
-    window = Window(row=3, col=2, height=11, width=4)
-    np.testing.assert_array_equal(store.read(window), whole[(..., *window.slices)])
-    store.close()
-
-
-def test_a_store_that_cannot_fit_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    def full(handle, offset, size):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(StorageError, match=r"no room for the 0\.0 MiB of lai"):
-        LayerStore(tmp_path / "lai.strips", layer())
+from hsimap.errors import LockedError, OutputExistsError
+from hsimap.mapping.journal import RunFolder, differing_fields, locked
 
 
 def test_the_journal_survives_a_torn_last_line(tmp_path):
