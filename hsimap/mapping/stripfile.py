@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import zlib
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from imagecodecs import deflate_crc32 as crc32
 
 from hsimap.errors import StorageError
 from hsimap.geometry import Window
@@ -132,7 +132,7 @@ class StripFile:
         for band in range(self._shape[0]):
             left, offset = height * self._shape[2] * self._dtype.itemsize, self._start(band, row)
             while left and (piece := os.pread(self._handle, min(left, _PIECE), offset)):
-                crc = zlib.crc32(piece, crc)
+                crc = crc32(piece, crc)
                 left, offset = left - len(piece), offset + len(piece)
         return crc
 

@@ -121,6 +121,7 @@ def open_runtime(  # noqa: PLR0913  # what a user may ask of a runtime
             raise UsageError(f"--{name} must be one of {', '.join(_CHOICES[name])}, got {value!r}")
     if threads is not None and threads < 1:
         raise UsageError(f"--threads must be at least 1, got {threads}")
+    keep_freed_memory()  # before there are threads
     threads = threads or available_cpus()
     chosen = default_runtime(bundle) if runtime == "auto" else runtime
     needed, other = (WEIGHTS, "onnx") if chosen == "torch" else (ONNX, "torch")

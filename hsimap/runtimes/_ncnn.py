@@ -28,7 +28,7 @@ from hsimap.errors import BundleError, ResourceError, UsageError
 from hsimap.geometry import round_up
 from hsimap.runtimes._cut import Cut, Part, cut
 from hsimap.runtimes._graph import load_graph
-from hsimap.runtimes._host import instruction_set, keep_freed_memory
+from hsimap.runtimes._host import instruction_set
 from hsimap.runtimes._interface import IMAGE, VALID, Contract
 from hsimap.runtimes._light import lighten
 from hsimap.runtimes._onnx import OnnxRuntime
@@ -250,7 +250,6 @@ def open_ncnn(bundle: Bundle, *, threads: int) -> OnDemand:
         If the graph is refused.
     """
     _library()
-    keep_freed_memory()  # before there are threads
     where = str(bundle.path / ONNX)
     parts = cut(load_graph(bundle.onnx or b"", where=where))
     if parts is None:

@@ -225,9 +225,12 @@ class TiffBlocks:
         """
         if self._is_trusted is False:
             return False
-        stored = [(place, _stored(file, place)) for place in self._layout.places(window)]
-        if any(where is None for _, where in stored):
-            return False
+        stored = []
+        for place in self._layout.places(window):
+            where = _stored(file, place)
+            if where is None:
+                return False
+            stored.append((place, where))
         if self._is_trusted is None:
             self._is_trusted = self._agrees(file, *stored[0])
             return self._is_trusted and self.read(file, window, samples, out)
@@ -239,16 +242,16 @@ class TiffBlocks:
         wait(works)  # until every thread has let go of ``out``, also where one of them failed
         return all(work.result() for work in works)
 
-    def _agrees(self, file: Any, place: Place, where: tuple[int, int] | None) -> bool:  # noqa: ANN401
+    def _agrees(self, file: Any, place: Place, where: tuple[int, int]) -> bool:  # noqa: ANN401
         """Whether a block is what GDAL makes of it."""
         window = self._layout.window(place)
         block = np.empty(self._layout.shape, self._layout.dtype)
-        if where is None or not self._decode(where, block):
+        if not self._decode(where, block):
             return False
         rows, cols = window.slices
         expected = file.read(window=((rows.start, rows.stop), (cols.start, cols.stop)))
         found = block[: window.height, : window.width].transpose(2, 0, 1)
-        return found.tobytes() == expected.tobytes()
+        return bool(found.tobytes() == expected.tobytes())
 
     def _place(
         self,

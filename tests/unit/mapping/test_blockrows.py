@@ -17,7 +17,7 @@ class Adapter:
 
     n_bands, dtype = BANDS, np.dtype(np.int16)
 
-    def __init__(self, height, width, block, keeps=False):
+    def __init__(self, height, width, block, *, keeps=False):
         rng = np.random.default_rng(0)
         self.values = rng.integers(1, 999, (BANDS, height, width)).astype(np.int16)
         self.flags = (rng.random((height, width)) < 0.2).astype(np.uint8)
@@ -50,7 +50,7 @@ def expected(adapter, window):
 def test_every_window_is_the_scene_and_every_row_is_decoded_once(
     height, width, block, kept, margin, first, keeps
 ):
-    adapter = Adapter(height, width, (block, 16), keeps)
+    adapter = Adapter(height, width, (block, 16), keeps=keeps)
     rows = BlockRows(adapter, kept)
     side = kept + 2 * margin
     for top in range(first * kept, height, kept):
