@@ -10,7 +10,8 @@ run by ``hsimap predict`` and by that loop in turn, with the scene dropped from 
 and CPU are of the whole process; memory is the peak of the process tree without file-backed pages.
 Ideal is the CPU time of decoding, of the network on the pixels that the plan computes, and of
 encoding the files that were written, each measured alone with one thread, over the cores, and the
-start-up. Peers are further columns of the harness, each run once a round. Prints tables in
+start-up; crowded, the same while every other core does it, too. Peers are further columns of the
+harness, each run once a round. Prints tables in
 Markdown; raw figures go to --out, from where --redraw makes tables and plot anew.
 """
 
@@ -28,7 +29,7 @@ import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
@@ -141,16 +142,24 @@ def run_column(
     return timed(command, {**environment, "OMP_NUM_THREADS": str(os.cpu_count())})
 
 
-def stages(model: Path, scene: Path, maps: Path, runtime: str) -> dict[str, float]:
-    """Measure the stages alone in a process of its own, with one thread."""
+def stages(
+    model: Path, scene: Path, maps: Path, runtime: str, *, copies: int = 1
+) -> dict[str, float]:
+    """Measure the stages alone in a process with one thread; the mean of copies side by side."""
     command = [sys.executable, str(Path(__file__).with_name("stages.py"))]
     command += [str(model), str(scene), str(maps), MEMORY, runtime]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(  # noqa: S603  # our own program
-        command, env=environment, capture_output=True, text=True, check=True
-    )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    started = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        for _ in range(copies)
+    ]
+    found: list[dict[str, float]] = []
+    for process in started:
+        told, _ = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"{command} ended with {process.returncode}")
+        found.append(json.loads(told.splitlines()[-1]))
+    return {key: mean(stage[key] for stage in found) for key in found[0]}
 
 
 def case(options: argparse.Namespace, text: str, folder: Path) -> dict[str, Any]:
@@ -170,10 +179,18 @@ def case(options: argparse.Namespace, text: str, folder: Path) -> dict[str, Any]
         last = {column: found[-1] for column, found in others.items()}
         print(name, scene.name, ours[-1], last, file=sys.stderr, flush=True)
     again = run_hsimap(model, scene, maps, runtime)
-    alone = stages(model, scene, maps / scene.stem, runtime)
+    alone, beside = (
+        stages(model, scene, maps / scene.stem, runtime, copies=n) for n in (1, os.cpu_count() or 1)
+    )
     return {"network": f"{name}, {runtime}", "scene": scene.name, "hsimap": ours,
             "loop": others.pop(LOOP), "peers": others, "second_call": again,
-            "stages": alone}  # fmt: skip
+            "stages": alone, "stages_beside": beside}  # fmt: skip
+
+
+def ideal_of(stages: dict[str, float], cores: int) -> float:
+    """Return the seconds that a run would take if every core did useful work all the time."""
+    work = stages["decode"] + stages["forward"] + stages["encode"]
+    return work / cores + stages["start"]
 
 
 def row(result: dict[str, Any], cores: int) -> str:
@@ -182,12 +199,11 @@ def row(result: dict[str, Any], cores: int) -> str:
     cpu = median(run["cpu"] for run in result["hsimap"])
     peak, other = (median(run["mib"] for run in result[key]) for key in ("hsimap", "loop"))
     alone = result["stages"]
-    work = alone["decode"] + alone["forward"] + alone["encode"]
-    ideal = work / cores + alone["start"]
-    speed = f"{alone['mpx'] / wall:.2f}"
+    ideal, crowded = (ideal_of(result[key], cores) for key in ("stages", "stages_beside"))
     cells = [
-        result["network"], result["scene"], f"{wall:.1f}", f"{cpu:.1f}", speed,
-        f"{ideal:.1f}", f"{wall / ideal:.2f}", f"{loop:.1f}", f"{wall / loop:.2f}",
+        result["network"], result["scene"], f"{wall:.1f}", f"{cpu:.1f}",
+        f"{alone['mpx'] / wall:.2f}", f"{ideal:.1f}", f"{wall / ideal:.2f}",
+        f"{wall / crowded:.2f}", f"{loop:.1f}", f"{wall / loop:.2f}",
         f"{alone['ratio']:.3f}", f"{peak:.0f}", f"{other:.0f}",
         f"{result['second_call']['wall']:.1f}",
     ]  # fmt: skip
@@ -230,8 +246,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 HEAD = (
-    "| network | scene | wall s | CPU s | Mpx/s | ideal s | wall / ideal | loop s | wall / loop"
-    " | computed / mapped | peak MiB | loop's MiB | second call s |\n" + "|---" * 13 + "|"
+    "| network | scene | wall s | CPU s | Mpx/s | ideal s | wall / ideal | wall / crowded ideal"
+    " | loop s | wall / loop"
+    " | computed / mapped | peak MiB | loop's MiB | second call s |\n" + "|---" * 14 + "|"
 )
 
 
