@@ -124,7 +124,9 @@ def map_strips(line: PreparedLine, strips: Sequence[int]) -> Receipts:
         def settle(strip: int) -> tuple[int, dict[str, int]]:
             return strip, make_durable(plan.tiles, files, strip)
 
-        with closing(pour(plan.tiles, files, engine.squares(strips), settle)) as settled:
+        squares = engine.squares(strips)
+        poured = pour(plan.tiles, files, squares, settle, streams=opened.streams)
+        with closing(poured) as settled:
             return dict(settled)
 
 

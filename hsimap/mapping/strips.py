@@ -45,7 +45,12 @@ def open_store(run: Path, product: Product, tiles: TilePlan) -> LayerStore:
 
 
 def pour(
-    tiles: TilePlan, files: Files, squares: Iterable[Square], settle: Callable[[int], R]
+    tiles: TilePlan,
+    files: Files,
+    squares: Iterable[Square],
+    settle: Callable[[int], R],
+    *,
+    streams: int = 1,
 ) -> Generator[R, None, None]:
     """Write squares as they come; settle each strip that is whole while the next is computed.
 
@@ -59,6 +64,8 @@ def pour(
         Row by row, from left to right.
     settle : callable
         Called with the index of a strip whose every square is written, in another thread.
+    streams : int
+        Squares that are computed side by side.
 
     Yields
     ------
@@ -70,9 +77,11 @@ def pour(
         write_square(tiles, files, square)
         return square.tile.row if square.tile.col == tiles.n_cols - 1 else None
 
-    # While a strip is made durable, no more than a tile row is computed.
-    behind = max(tiles.n_cols - WRITE_BEHIND, 1)
-    strips = drain(write, squares, depth=WRITE_BEHIND)
+    # While a strip is made durable, no more than a tile row is computed, or two squares more than
+    # are computed at a time where a row has fewer.
+    written = min(WRITE_BEHIND, max(tiles.n_cols - streams - 1, 1))
+    behind = max(tiles.n_cols - written - streams, 1)
+    strips = drain(write, squares, depth=written)
     settled = drain(lambda k: [] if k is None else [settle(k)], strips, depth=behind)
     with closing(settled):  # type: ignore[type-var]  # drain is a generator
         for told in settled:
@@ -156,11 +165,15 @@ class StripBook:
         """Start the clock of the missing strips, which stand on so many tile rows."""
         self._clock.start(self.wanted, tile_rows)
 
-    def fill(self, squares: Iterable[Square]) -> None:
-        """Take in the squares of the missing strips; storing them overlaps computing them."""
-        settled = pour(self._tiles, self.stores, squares, self._settle)
-        with closing(settled):
-            for _ in settled:
+    def fill(self, squares: Iterable[Square], *, streams: int = 1) -> None:
+        """Take in the squares of the missing strips; storing them overlaps computing them.
+
+        ``streams`` squares are computed side by side.
+        """
+        settled = pour(self._tiles, self.stores, squares, self._settle, streams=streams)
+        advanced = drain(self._advance, settled, depth=1)
+        with closing(advanced):  # type: ignore[type-var]  # drain is a generator
+            for _ in advanced:
                 pass
 
     def take(self, strip: int, pieces: Iterable[Piece]) -> None:
@@ -169,22 +182,25 @@ class StripBook:
         for window, values in pieces:
             for name, part in values.items():
                 stores[name].write(window.row, window.col, part)
-        self._settle(strip)
+        self._advance(self._settle(strip))
 
-    def _settle(self, strip: int) -> None:
-        """Make a strip durable, journal it, and make tiles of the rows that are final.
-
-        What the last strip leaves is done at the end, several maps at a time.
-        """
+    def _settle(self, strip: int) -> int:
+        """Make a strip durable and journal it; return the row above which all are final."""
         self._run.record({strip: make_durable(self._tiles, self.stores, strip)})
         crash_point("strip-journalled")
         self._clock.finished(strip)
         self._missing.discard(strip)
-        first = self._tiles.in_maps(self._tiles.strip(min(self._missing, default=strip))).row
+        return self._tiles.in_maps(self._tiles.strip(min(self._missing, default=strip))).row
+
+    def _advance(self, final: int) -> None:
+        """Make tiles of the rows above ``final``, several maps at a time.
+
+        What the last strip leaves is done at the end.
+        """
 
         def advance(item: tuple[Product, LayerStore]) -> None:
             product, store = item
-            store.advance(first // product.stride)
+            store.advance(final // product.stride)
 
         for _ in side_by_side(advance, self.stores, workers=MAPS_AT_A_TIME):
             pass

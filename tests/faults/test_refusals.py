@@ -166,8 +166,9 @@ def test_what_an_interrupted_run_holds_of_the_disk_counts_as_free(
         assert map_scene(opened, toy_bundle, settings=SMALL, out=out).strips_resumed > 0
 
 
+@pytest.mark.parametrize("streams", [1, 2])
 def test_a_kill_loses_one_strip_and_one_tile_row_however_slow_the_disk_is(
-    scene, toy_bundle, tmp_path, monkeypatch
+    scene, toy_bundle, tmp_path, monkeypatch, streams
 ):
     tiles, unsaved = 0, []
     record = RunFolder.record
@@ -184,10 +185,12 @@ def test_a_kill_loses_one_strip_and_one_tile_row_however_slow_the_disk_is(
     monkeypatch.setattr(RunFolder, "record", slowly)
     with open_scene(scene) as opened:
         report = map_scene(
-            opened, toy_bundle, settings=SMALL, out=tmp_path / "maps", progress=count
-        )
+            opened, toy_bundle, settings=replace(SMALL, threads=streams), out=tmp_path / "maps",
+            progress=count,
+        )  # fmt: skip
     assert (report.plan.tiles.n_cols, len(unsaved)) == (4, 9)
-    assert max(unsaved) == 4 + 4
+    assert report.plan.streams == streams
+    assert max(unsaved) + streams == 4 + 4  # so many were in hand
 
 
 def test_a_damaged_manifest_is_told_and_can_be_replaced(scene, toy_bundle, tmp_path):
