@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from hsimap.cli._logs import read_log
 from hsimap.cli._options import Data, Json, Overrides, Quiet
 from hsimap.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hsimap.recipes import Recipe
 
 TABLES: Final = ("comparison.txt", "comparison.csv", "comparison.json")
+PAGE: Final = "comparison.html"
 EXAMPLES: Final = """
 hsimap compare pipelines/campaign/*.yaml --out comparison --seeds 3
 hsimap compare pipelines/campaign/*.yaml --out comparison --seeds 3 --max-minutes 60
@@ -63,6 +67,7 @@ def run(
     the first seed of all recipes first. The same command again does what is left.
     """
     from hsimap.evaluation import Wanted, make_board, missing_runs, read_results, write_texts
+    from hsimap.evaluation.report import comparison_page
 
     loaded = _load(recipes, overrides=overrides or [], data=data)
     results = results or out / "results.jsonl"
@@ -77,7 +82,8 @@ def run(
         lines = read_results(results)
     board = make_board(lines, wanted, fold=fold, data_digest=loaded[0].data_digest)
     texts = (board.as_text(), board.as_csv(), board.as_json())
-    write_texts(out, dict(zip(TABLES, texts, strict=True)), overwrite=True)
+    page = comparison_page(board, logs=_logs(out / "runs", board.order))
+    write_texts(out, {**dict(zip(TABLES, texts, strict=True)), PAGE: page}, overwrite=True)
     typer.echo(texts[2] if as_json else texts[0], nl=False)
 
 
@@ -96,6 +102,11 @@ def _load(paths: list[Path], *, overrides: list[str], data: Path | None) -> list
                 f" so that their scores cannot be compared; compare recipes that extend one"
             )
     return loaded
+
+
+def _logs(runs: Path, models: Iterable[str]) -> dict[str, list[list[dict[str, Any]]]]:
+    """Return the training logs that are there, those of each seed of a model."""
+    return {model: [read_log(run) for run in sorted((runs / model).glob("*"))] for model in models}
 
 
 def _train(lacking: list[Recipe], bench: dict[str, Any], *, progress: bool) -> None:

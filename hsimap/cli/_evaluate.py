@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from hsimap.cli._logs import read_log
 from hsimap.cli._options import Data, Json, Overrides, Overwrite
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from hsimap.recipes import Recipe
 
 REPORT: Final = "report.html"
-_LOG: Final = "log.jsonl"
 EXAMPLES: Final = """
 hsimap evaluate models/berlin pipelines/berlin_hymap.yaml --data scenes --out reports/berlin
 hsimap evaluate models/seed0 models/seed1 my.yaml --out reports/seeds
@@ -73,7 +72,7 @@ def run(
     ]
     from hsimap.evaluation.report import evaluation_page
 
-    logs = {one.label: _log(runs / path.name) for one, path in zip(found, models, strict=True)}
+    logs = {one.label: read_log(runs / path.name) for one, path in zip(found, models, strict=True)}
     logs = {label: records for label, records in logs.items() if records}
     page = evaluation_page(found, recipe=loaded.name, logs=logs)
     written = write_tables(out, found, recipe=loaded.name, overwrite=overwrite)
@@ -122,15 +121,6 @@ def _refuse_existing(out: Path, names: tuple[str, ...], *, overwrite: bool) -> N
     for name in names:
         if (out / name).exists() and not overwrite:
             raise OutputExistsError(f"{out / name} exists; choose another --out or use --overwrite")
-
-
-def _log(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of a training log; none where there is no log."""
-    path = folder / _LOG
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
 def _print(found: list[ModelEvaluation]) -> None:

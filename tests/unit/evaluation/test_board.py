@@ -9,6 +9,8 @@ import pytest
 
 from hsimap.errors import InputError
 from hsimap.evaluation import Wanted, append_result, make_board, missing_runs, read_results
+from hsimap.evaluation.report import comparison_page
+from hsimap.evaluation.report._comparison import _curve
 
 DATA = "d" * 64
 
@@ -129,3 +131,22 @@ def test_lines_are_read_as_they_were_appended_and_damage_is_named(tmp_path):
 def test_nothing_done_is_refused():
     with pytest.raises(InputError, match="no run of these recipes is done"):
         board([], wanted("full"))
+
+
+def test_the_page_tells_ranks_scores_and_losses_and_what_is_missing():
+    found = board(FULL + PLAIN + ONE, wanted("full", "plain", "one"))
+    log = [{"epoch": e, "loss": {"cover": 1 / e, "height": 0.5}} for e in (1, 2)]
+    page = comparison_page(found, logs={"full": [log, log[:1]], "plain": []})
+    assert "0.700 (0.600-0.800)" in page  # cover of full
+    assert ">-</td>" in page  # height of one
+    assert "plain seed 1, one seed 1" in page
+    assert page.count("<img") == 2
+    assert "Training loss" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "Training loss" not in comparison_page(found, logs={"full": []})
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_the_runs_that_got_there():
+    one = [{"epoch": 1, "loss": {"a": 1.0, "b": 2.0}}, {"epoch": 2, "loss": {"a": 1.0}}]
+    other = [{"epoch": 1, "loss": {"a": 2.0, "b": 3.0}}, {"score": 0.5}]
+    assert _curve([one, other]) == [(1.0, 4.0), (2.0, 1.0)]

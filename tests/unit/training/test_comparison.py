@@ -141,6 +141,8 @@ def test_the_verb_trains_once_and_then_prints_at_once(tmp_path, recipes, monkeyp
     assert again.exit_code == 0, again.output
     assert again.stdout == first.stdout == (tmp_path / "o" / "comparison.txt").read_text()
     assert "one has some of the tasks" in again.stdout
+    page = (tmp_path / "o" / "comparison.html").read_text()
+    assert "Training loss" in page
     told = json.loads(compare(narrow, one, *out, "--json").stdout)
     assert told["models"]["narrow"]["tasks"]["depth"]["mean"] == lines[0]["tasks"]["depth"]["r2"]
     more = compare(narrow, one, *out, "--seeds", "2", "--max-minutes", "0")
