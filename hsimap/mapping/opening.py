@@ -46,8 +46,6 @@ class OpenRun:
     plan: MapPlan
     route: Route
     runtime: Runtime
-    streams: int
-    """Forwards that are run side by side."""
     notes: tuple[str, ...]
     """What was guessed or assumed so far, a sentence each."""
     identity: dict[str, object]
@@ -92,10 +90,10 @@ def open_run(
     plan = plan_scene(scene, adapter, bundle, settings)
     sample = partial(middle_tile, adapter, plan)
     route, told = resolve_route(bundle, settings, out=out, sample=sample)
-    streams = streams_of(route, plan)
-    runtime = network(route, streams)
+    plan = replace(plan, streams=streams_of(route, plan))
+    runtime = network(route, plan.streams)
     if runtime.describe()["device"] != "cpu":
-        plan, streams = _fit_device(runtime, adapter, bundle, settings, out=out), 1
+        plan = replace(_fit_device(runtime, adapter, bundle, settings, out=out), streams=1)
     return OpenRun(
         scene=scene,
         bundle=bundle,
@@ -104,10 +102,9 @@ def open_run(
         plan=plan,
         route=route,
         runtime=runtime,
-        streams=streams,
         notes=(*adapter.notes, *plan.notes, *told),
         identity=identity_of(
-            adapter, bundle, plan, runtime=_describe(runtime, streams), settings=settings
+            adapter, bundle, plan, runtime=_describe(runtime, plan.streams), settings=settings
         ),
     )
 
@@ -164,14 +161,14 @@ def _most_at_once(plan: MapPlan) -> int:
 
 def engine_of(opened: OpenRun, on_tile: Callable[[], None] = lambda: None) -> Engine:
     """Return what computes the strips of a run; ``on_tile`` is called after each tile."""
-    plan, streams = opened.plan, opened.streams
+    plan = opened.plan
     pixels = pixels_of(opened.adapter, plan)
     return Engine(
         plan.tiles,
         RecyclingSource(
             pixels,
             READ_AHEAD,
-            streams=streams,
+            streams=plan.streams,
             cuts=plan.at_once > 1,
             columns=plan.tiles.side + (plan.at_once - 1) * plan.tiles.kept,
         ),
@@ -179,7 +176,7 @@ def engine_of(opened: OpenRun, on_tile: Callable[[], None] = lambda: None) -> En
         outputs=opened.bundle.manifest.outputs,
         on_tile=on_tile,
         at_once=plan.at_once,
-        streams=streams,
+        streams=plan.streams,
         area=plan.area,
     )
 

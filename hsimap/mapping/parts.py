@@ -125,7 +125,7 @@ def map_strips(line: PreparedLine, strips: Sequence[int]) -> Receipts:
             return strip, make_durable(plan.tiles, files, strip)
 
         squares = engine.squares(strips)
-        poured = pour(plan.tiles, files, squares, settle, streams=opened.streams)
+        poured = pour(plan.tiles, files, squares, settle, streams=plan.streams)
         with closing(poured) as settled:
             return dict(settled)
 

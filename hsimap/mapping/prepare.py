@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -168,11 +168,11 @@ def estimate_run(scene: Scene, bundle: Bundle, settings: MapSettings) -> tuple[M
     plan = plan_scene(scene, adapter, bundle, settings)
     tiles = plan.tiles
     route = routes_of(bundle, settings)[0]
-    streams = streams_of(route, plan)
-    with closing(open_route(bundle, settings, route, streams=streams)) as runtime:
+    plan = replace(plan, streams=streams_of(route, plan))
+    with closing(open_route(bundle, settings, route, streams=plan.streams)) as runtime:
         seconds = 0.0
         for _ in range(2):
             started = time.monotonic()
             runtime.forward(*middle_tile(adapter, plan))
             seconds = time.monotonic() - started
-    return plan, seconds / streams * tiles.n_rows * -(-tiles.n_cols // tiles.batch)
+    return plan, seconds / plan.streams * tiles.n_rows * -(-tiles.n_cols // tiles.batch)

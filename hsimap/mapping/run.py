@@ -188,5 +188,5 @@ class _Job:
         engine = engine_of(self._opened, self._tile_counter(progress))
         wanted = self._book.wanted
         self._book.start(len(rows_needed(self._tiles, wanted)))
-        self._book.fill(engine.squares(wanted), streams=self._opened.streams)
+        self._book.fill(engine.squares(wanted), streams=self._opened.plan.streams)
         crash_point("strips-complete")

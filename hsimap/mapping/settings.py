@@ -101,7 +101,8 @@ class MapPlan:
     at_once: int
     """Tiles of a row that are read in one piece, as far as memory is left."""
     streams: int
-    """Forwards that there is memory for side by side, a divisor of the threads."""
+    """Forwards that are run side by side, a divisor of the threads; before the runtime is chosen,
+    those that there is memory for."""
     cache_bytes: int
     """What the file library may keep of what it decoded."""
     block_rows: bool
