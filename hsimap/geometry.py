@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from math import lcm, sqrt
 from typing import TYPE_CHECKING
 
+import numpy as np
 from affine import Affine
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 
@@ -128,3 +130,24 @@ def clear_outside(values: NDArray[np.generic], inside: tuple[slice, slice]) -> N
     values[:, rows.stop :] = 0
     values[:, rows, : cols.start] = 0
     values[:, rows, cols.stop :] = 0
+
+
+def boxes_around(
+    found: NDArray[np.bool_], *, rows: int = 32, gap: int = 64
+) -> Iterator[tuple[slice, slice]]:
+    """Yield boxes that hold every True pixel of ``(y, x)`` and little else where these lie together.
+
+    Parameters
+    ----------
+    found : ndarray
+        ``(y, x)``.
+    rows : int
+        Height of a box.
+    gap : int
+        Columns without a True pixel that part two boxes side by side; fewer do not.
+    """
+    for top in range(0, found.shape[0], rows):
+        here = slice(top, min(top + rows, found.shape[0]))
+        cols = np.flatnonzero(found[here].any(axis=0))
+        for run in np.split(cols, np.flatnonzero(np.diff(cols) > gap) + 1) if cols.size else ():
+            yield here, slice(int(run[0]), int(run[-1]) + 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from hsimap.errors import MismatchError
-from hsimap.geometry import Window
+from hsimap.geometry import Window, boxes_around
 from hsimap.mapping.mixing import convert
 from hsimap.mapping.radiometry import guess_scale, sample_pixels
 from hsimap.runtimes import STORED
@@ -237,14 +237,10 @@ def _declares_nothing(scene: Scene) -> bool:
 
 
 def _clear(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:
-    """Set invalid pixels to 0 in place, in the rows where there are some."""
-    rows = np.flatnonzero(~valid.all(axis=1))
-    if not rows.size:
-        return
-    part = slice(rows[0], rows[-1] + 1)
-    shown = valid[part].astype(values.dtype)
-    for plane in values:
-        np.multiply(plane[part], shown, out=plane[part])
+    """Set invalid pixels to 0 in place."""
+    for box in boxes_around(~valid):
+        part = values[(..., *box)]
+        np.multiply(part, valid[box].astype(values.dtype), out=part)
 
 
 def _factor(scene: float | None, wanted: float | None) -> float:

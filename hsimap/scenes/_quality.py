@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from hsimap.geometry import boxes_around
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -158,9 +160,11 @@ def _flag_integers(
         if not odd.any():
             continue
         if gone is not None:
-            whole = (top == gone) & (np.minimum.reduce(part, axis=0) == gone)
-            here[whole] = Quality.NO_DATA
-            odd &= ~whole
+            for box in boxes_around(odd, rows=_ROWS):
+                whole = top[box] == gone
+                whole &= np.minimum.reduce(part[(..., *box)], axis=0) == gone
+                here[box][whole] = Quality.NO_DATA
+                odd[box] &= ~whole
         y, x = np.nonzero(odd)
         here[y, x] = Quality.OUT_OF_RANGE
         if gone is not None:

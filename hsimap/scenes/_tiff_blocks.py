@@ -33,6 +33,8 @@ _DECODERS: Final[dict[str, Callable[..., Any]]] = {
 _PREDICTORS: Final = frozenset({"1", "2"})
 _CACHE: Final = 64 << 20
 """Bytes of decoded blocks that are kept where nobody has bounded the file library's cache."""
+_THREADS: Final = 8
+"""Most that decode side by side; no more than there are blocks that may be kept."""
 
 Place = tuple[int, int]
 """``(row, column)`` of a block, counted in blocks."""
@@ -299,7 +301,8 @@ class TiffBlocks:
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._pool is None:
-                workers = min(os.cpu_count() or 1, 8)
+                fitting = max(_cache_bytes() // self._layout.block_bytes, 1)
+                workers = min(os.cpu_count() or 1, fitting, _THREADS)
                 self._pool = ThreadPoolExecutor(workers, thread_name_prefix="blocks")
             return self._pool
 
