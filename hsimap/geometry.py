@@ -135,7 +135,7 @@ def clear_outside(values: NDArray[np.generic], inside: tuple[slice, slice]) -> N
 def boxes_around(
     found: NDArray[np.bool_], *, rows: int = 32, gap: int = 64
 ) -> Iterator[tuple[slice, slice]]:
-    """Yield boxes that hold every True pixel of ``(y, x)`` and little else where these lie together.
+    """Yield boxes that hold every True pixel, and little else where these lie together.
 
     Parameters
     ----------
