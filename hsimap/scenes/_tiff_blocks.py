@@ -185,7 +185,7 @@ class TiffBlocks:
     """Reads windows from a file's blocks.
 
     Blocks that reach beyond a window are kept for the next one, as many as GDAL's cache may take
-    (``GDAL_CACHEMAX``). The first window is held against GDAL's own reading.
+    (``GDAL_CACHEMAX``). The first block is held against GDAL's own reading.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ class TiffBlocks:
     """
 
     def __init__(self, path: Path, layout: BlockLayout) -> None:
-        self._layout = layout
+        self._layout, self._handle = layout, -1
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._kept = KeptBlocks(layout)
         self._lock, self._own = threading.Lock(), threading.local()
@@ -310,8 +310,17 @@ class TiffBlocks:
         """End the threads and close the file."""
         if self._pool is not None:
             self._pool.shutdown()
+            self._pool = None
         self._kept.clear()
-        os.close(self._handle)
+        self._close_file()
+
+    def __del__(self) -> None:
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
 
 def _stored(file: Any, place: Place) -> tuple[int, int] | None:  # noqa: ANN401

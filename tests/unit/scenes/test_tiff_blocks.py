@@ -178,3 +178,14 @@ def test_threads_that_read_at_the_same_time_do_not_meet(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(check, range(8)))
     reader.close()
+
+
+def test_a_reader_may_be_closed_twice(tmp_path):
+    values = samples((3, 64, 64), "int16")
+    reader = GdalReader(write(tmp_path / "a.tif", values))
+    whole = Window(row=0, col=0, height=64, width=64)
+    read(reader, whole)
+    reader.close()
+    reader.close()
+    np.testing.assert_array_equal(read(reader, whole), values)  # GDAL opens it again
+    reader.close()
