@@ -101,8 +101,7 @@ class MapPlan:
     at_once: int
     """Tiles of a row that are read in one piece, as far as memory is left."""
     streams: int
-    """Forwards that are run side by side, a divisor of the threads; before the runtime is chosen,
-    those that there is memory for."""
+    """Forwards run side by side; while the runtime is not chosen, as many as memory allows."""
     cache_bytes: int
     """What the file library may keep of what it decoded."""
     block_rows: bool
