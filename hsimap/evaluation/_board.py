@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Line = dict[str, Any]
 """One line of results: who, what, how well."""
-_COSTS: Final = {
+COSTS: Final = {
     "parameters": "parameters",
     "macs_per_pixel": "MACs/px",
     "cpu_seconds_per_epoch": "CPU s/epoch",
@@ -96,7 +96,7 @@ class Board:
     def cost(self, model: str) -> dict[str, float | None]:
         """Return the means over the runs of what a model costs; None where it is not known."""
         costs = [_costs(line) for line in self.runs[model]]
-        return {name: _mean([cost.get(name) for cost in costs]) for name in _COSTS}
+        return {name: _mean([cost.get(name) for cost in costs]) for name in COSTS}
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -247,7 +247,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _cost_table(board: Board) -> Iterator[str]:
-    rows = [("", "model", "runs", "mean rank", *_COSTS.values())]
+    rows = [("", "model", "runs", "mean rank", *COSTS.values())]
     for number, model in enumerate(board.order, 1):
         rank = board.comparison.mean_rank.get(model)
         cost = board.cost(model)

@@ -23,6 +23,7 @@ from hsimap.mapping.journal import RunFolder, differing_fields
 from hsimap.mapping.opening import OpenRun, begin_run, engine_of, open_book, open_run
 from hsimap.mapping.prepare import open_route
 from hsimap.mapping.settings import MapPlan, MapSettings
+from hsimap.mapping.stripfile import StripFile
 from hsimap.mapping.strips import make_durable, open_strips, pour
 from hsimap.products import RUN_FOLDER
 from hsimap.scenes import open_scene
@@ -116,7 +117,7 @@ def map_strips(line: PreparedLine, strips: Sequence[int]) -> Receipts:
         plan = opened.plan
         products = maps_of(opened.scene, opened.bundle, plan, settings=line.job.settings)
         run = line.job.out / RUN_FOLDER
-        files = [(p, open_strips(run, p, plan.tiles)) for p in products]
+        files = [(p, open_strips(run, p, plan.tiles, StripFile)) for p in products]
         for _, file in files:
             stack.callback(file.close)
         engine = engine_of(opened)

@@ -30,18 +30,13 @@ if TYPE_CHECKING:
     Piece = tuple[Window, Mapping[str, NDArray[np.generic]]]
     """A window of some maps' own grid, and map name to ``(band, y, x)`` of its dtype."""
 R = TypeVar("R")
+File = TypeVar("File", bound=StripFile)
 
 
-def open_strips(run: Path, product: Product, tiles: TilePlan) -> StripFile:
-    """Open the file in a run folder that the strips of a map are in."""
+def open_strips(run: Path, product: Product, tiles: TilePlan, kind: type[File]) -> File:
+    """Open the file in a run folder that the strips of a map are in, with an encoder or without."""
     path = run / f"{product.layer.name}{SUFFIX}"
-    return StripFile(path, product.layer, Squares.of(tiles, product.stride))
-
-
-def open_store(run: Path, product: Product, tiles: TilePlan) -> LayerStore:
-    """Open the same file, and an encoder of what is in it."""
-    path = run / f"{product.layer.name}{SUFFIX}"
-    return LayerStore(path, product.layer, Squares.of(tiles, product.stride))
+    return kind(path, product.layer, Squares.of(tiles, product.stride))
 
 
 def pour(
@@ -150,7 +145,7 @@ class StripBook:
         self._clock = StripClock(tiles, listen)
         self.stores: list[tuple[Product, LayerStore]] = []
         for product in products:
-            self.stores.append((product, open_store(run.path, product, tiles)))
+            self.stores.append((product, open_strips(run.path, product, tiles, LayerStore)))
         self.wanted = [k for k in range(tiles.n_rows) if not self._is_sound(k)]
         self._missing = set(self.wanted)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
+from hsimap.evaluation._board import COSTS
 from hsimap.evaluation.report._canvas import GREY, picture
 from hsimap.evaluation.report._html import Page, count, number
 from hsimap.evaluation.report._map_figures import curves_figure
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
     from hsimap.evaluation._board import Board, Place
 
     Records = Sequence[Mapping[str, Any]]
-_COSTS: Final = {
-    "parameters": "parameters",
-    "macs_per_pixel": "MACs a pixel",
-    "cpu_seconds_per_epoch": "CPU s an epoch",
-    "cpu_minutes": "CPU min",
-}
 _SCORES: Final = {"r2": "R²"}
 
 
@@ -52,10 +47,10 @@ def _ranks(page: Page, board: Board) -> None:
         cost, rank = board.cost(model), board.comparison.mean_rank.get(model)
         cells = (
             count(value) if value and value >= 1000 else number(value)  # noqa: PLR2004  # thousands
-            for value in (cost[name] for name in _COSTS)
+            for value in (cost[name] for name in COSTS)
         )
         rows.append((model, f"{len(board.runs[model])}", number(rank), *cells))
-    page.table(("model", "runs", "mean rank", *_COSTS.values()), rows)
+    page.table(("model", "runs", "mean rank", *COSTS.values()), rows)
     page.text(
         f"Mean rank over {len(board.comparison.scores)} tasks, 1 = best; of models that lack tasks"
         " there is none. CPU time is that of training, validation and export.",
