@@ -1,7 +1,8 @@
 """Whole runs of the engine beside another tool, and beside the least the machine could take.
 
     python benchmarks/engine.py --data FOLDER --harness FOLDER [--rounds 3] [--plot FILE.svg]
-                                [--cases tiny:M.tif:onnx ...] [--peers dask_overlap naive ...]
+                                [--cases tiny:M.tif:onnx unet:M.tif:openvino:bf16 ...]
+                                [--peers dask_overlap naive ...]
     python benchmarks/engine.py --redraw engine.json [--plot FILE.svg]
 
 FOLDER holds the scenes and ``models/{tiny,unet}.onnx`` and ``norm.npz`` of a side-by-side harness
@@ -10,8 +11,10 @@ run by ``hsimap predict`` and by that loop in turn, with the scene dropped from 
 and CPU are of the whole process; memory is the peak of the process tree without file-backed pages.
 Ideal is the CPU time of decoding, of the network on the pixels that the plan computes, and of
 encoding the files that were written, each measured alone with one thread, over the cores, and the
-start-up; crowded, the same while every other core does it, too. Peers are further columns of the
-harness, each run once a round. Prints tables in
+start-up; crowded, the same while every other core does it, too. A case may name a precision: the
+network is calibrated on S.tif then, accepted without proof, as its weights are random, and run in
+turn with float32 in ONNX Runtime in place of the loop. Peers are further columns of the harness,
+each run once a round. Prints tables in
 Markdown; raw figures go to --out, from where --redraw makes tables and plot anew.
 """
 
@@ -37,8 +40,10 @@ import yaml
 
 from hsimap.cli._progress import parse_bytes
 
-CASES = ("unet:M.tif:ncnn", "tiny:M.tif:onnx", "tiny:M.img:onnx")
+CASES = ("unet:M.tif:onnx", "tiny:M.tif:onnx", "tiny:M.img:onnx")
+CALIBRATION = "S.tif"
 LOOP = "ort_loop"
+FULL = "hsimap fp32"
 CLASSES = {"class_a": 4, "class_b": 2, "class_c": 3}
 N_VALUES = 10
 ALIGNMENT_AND_REACH = {"tiny": (1, 1), "unet": (4, 24)}
@@ -121,11 +126,20 @@ def timed(command: list[str], environment: dict[str, str]) -> dict[str, float]:
     return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "mib": peak[0] / 2**20}
 
 
-def run_hsimap(model: Path, scene: Path, out: Path, runtime: str) -> dict[str, float]:
-    """Map a scene; a run that is finished there is looked at again."""
+def make_reduced(data: Path, model: Path, folder: Path) -> Path:
+    """Copy a model folder and accept the reduced precisions that this machine has."""
+    out = folder / f"{model.name}-reduced"
+    shutil.copytree(model, out)
+    arguments = ["export", str(out), "--calibrate", str(data / CALIBRATION), "--accept-unproven"]
+    subprocess.run([sys.executable, "-m", "hsimap", *arguments], check=True)  # noqa: S603  # ours
+    return out
+
+
+def run_hsimap(model: Path, scene: Path, out: Path, route: list[str]) -> dict[str, float]:
+    """Map a scene by a runtime and a precision; a finished run there is looked at again."""
     forget(scene)
     arguments = ["--model", str(model), "--out", str(out), "--memory", MEMORY, "--quiet"]
-    arguments += ["--probabilities", "none", "--runtime", runtime]
+    arguments += ["--probabilities", "none", "--runtime", route[0], "--precision", route[1]]
     return timed([sys.executable, "-m", "hsimap", "predict", str(scene), *arguments], {})
 
 
@@ -143,11 +157,11 @@ def run_column(
 
 
 def stages(
-    model: Path, scene: Path, maps: Path, runtime: str, *, copies: int = 1
+    model: Path, scene: Path, maps: Path, route: list[str], *, copies: int = 1
 ) -> dict[str, float]:
     """Measure the stages alone in a process with one thread; the mean of copies side by side."""
     command = [sys.executable, str(Path(__file__).with_name("stages.py"))]
-    command += [str(model), str(scene), str(maps), MEMORY, runtime]
+    command += [str(model), str(scene), str(maps), MEMORY, *route]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603
@@ -163,27 +177,38 @@ def stages(
 
 
 def case(options: argparse.Namespace, text: str, folder: Path) -> dict[str, Any]:
-    """Run all rounds of one case, ``network:scene:runtime``."""
-    name, scene_name, runtime = text.split(":")
+    """Run all rounds of one case, ``network:scene:runtime`` or that and a precision."""
+    name, scene_name, *route = text.split(":")
+    runtime, precision = route if len(route) > 1 else (*route, "fp32")
+    route = [runtime, precision]
     scene, maps = options.data / scene_name, folder / "maps"
     model = folder / f"bench-{name}"
     if not model.exists():
         make_bundle(options.data, name, folder)
+    plain = model
+    if precision != "fp32":
+        reduced = folder / f"{model.name}-reduced"
+        model = reduced if reduced.exists() else make_reduced(options.data, model, folder)
     ours: list[dict[str, float]] = []
-    others: dict[str, list[dict[str, float]]] = {column: [] for column in (LOOP, *options.peers)}
+    columns = (LOOP, *options.peers) if precision == "fp32" else (FULL,)
+    others: dict[str, list[dict[str, float]]] = {column: [] for column in columns}
     for _ in range(options.rounds):
-        shutil.rmtree(maps, ignore_errors=True)
-        ours.append(run_hsimap(model, scene, maps, runtime))
         for column, found in others.items():
-            found.append(run_column(options, column, name, scene, folder / "other.tif"))
+            if column == FULL:
+                shutil.rmtree(maps, ignore_errors=True)
+                found.append(run_hsimap(plain, scene, maps, ["onnx", "fp32"]))
+            else:
+                found.append(run_column(options, column, name, scene, folder / "other.tif"))
+        shutil.rmtree(maps, ignore_errors=True)
+        ours.append(run_hsimap(model, scene, maps, route))
         last = {column: found[-1] for column, found in others.items()}
         print(name, scene.name, ours[-1], last, file=sys.stderr, flush=True)
-    again = run_hsimap(model, scene, maps, runtime)
+    again = run_hsimap(model, scene, maps, route)
     alone, beside = (
-        stages(model, scene, maps / scene.stem, runtime, copies=n) for n in (1, os.cpu_count() or 1)
+        stages(model, scene, maps / scene.stem, route, copies=n) for n in (1, os.cpu_count() or 1)
     )
-    return {"network": f"{name}, {runtime}", "scene": scene.name, "hsimap": ours,
-            "loop": others.pop(LOOP), "peers": others, "second_call": again,
+    return {"network": ", ".join([name, *text.split(":")[2:]]), "scene": scene.name, "hsimap": ours,
+            "beside": others, "second_call": again,
             "stages": alone, "stages_beside": beside}  # fmt: skip
 
 
@@ -195,9 +220,11 @@ def ideal_of(stages: dict[str, float], cores: int) -> float:
 
 def row(result: dict[str, Any], cores: int) -> str:
     """Return a line of the table."""
-    wall, loop = (median(run["wall"] for run in result[key]) for key in ("hsimap", "loop"))
-    cpu = median(run["cpu"] for run in result["hsimap"])
-    peak, other = (median(run["mib"] for run in result[key]) for key in ("hsimap", "loop"))
+    wall, cpu, peak = (
+        median(run[key] for run in result["hsimap"]) for key in ("wall", "cpu", "mib")
+    )
+    rival = result["beside"].get(LOOP) or result["beside"][FULL]
+    loop, other = (median(run[key] for run in rival) for key in ("wall", "mib"))
     alone = result["stages"]
     ideal, crowded = (ideal_of(result[key], cores) for key in ("stages", "stages_beside"))
     cells = [
@@ -214,7 +241,7 @@ def peer_rows(results: list[dict[str, Any]]) -> list[str]:
     """Return the lines of the table of all tools."""
     lines = []
     for result in results:
-        tools = {"hsimap": result["hsimap"], LOOP: result["loop"], **result["peers"]}
+        tools = {"hsimap": result["hsimap"], **result["beside"]}
         for tool, runs in tools.items():
             wall, cpu, peak = (median(run[key] for run in runs) for key in ("wall", "cpu", "mib"))
             cells = [result["network"], result["scene"], tool]
@@ -247,8 +274,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 HEAD = (
     "| network | scene | wall s | CPU s | Mpx/s | ideal s | wall / ideal | wall / crowded ideal"
-    " | loop s | wall / loop"
-    " | computed / mapped | peak MiB | loop's MiB | second call s |\n" + "|---" * 14 + "|"
+    " | loop or fp32 s | wall / that"
+    " | computed / mapped | peak MiB | its MiB | second call s |\n" + "|---" * 14 + "|"
 )
 
 

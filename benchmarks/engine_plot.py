@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 LABELS: Final = {
     "hsimap": "hsimap",
-    "loop": "ONNX Runtime loop",
+    "ort_loop": "ONNX Runtime loop",
+    "hsimap fp32": "hsimap, float32",
     "naive": "script with torch",
     "dask_overlap": "dask with overlap",
     "torchgeo_grid": "TorchGeo",
@@ -53,7 +54,7 @@ def plot(measured: dict[str, Any], path: Path) -> None:
         SVG, PNG or PDF, by its suffix.
     """
     cases, machine = measured["cases"], measured["machine"]
-    lengths = [3 + len(case["peers"]) for case in cases]
+    lengths = [2 + len(case["beside"]) for case in cases]
     style = {
         "svg.hashsalt": "hsimap", "font.size": 9, "axes.spines.top": False,
         "axes.spines.right": False, "axes.titleweight": "bold", "axes.titlelocation": "left",
@@ -85,7 +86,7 @@ def plot(measured: dict[str, Any], path: Path) -> None:
 
 def _tools(case: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
     """Return the rounds of each tool, ours first."""
-    runs = {"hsimap": case["hsimap"], "loop": case["loop"], **case["peers"]}
+    runs = {"hsimap": case["hsimap"], **case["beside"]}
     return {LABELS.get(name, name.replace("_", " ")): found for name, found in runs.items()}
 
 

@@ -1,10 +1,10 @@
 """CPU seconds of decoding, of the network, and of encoding a finished run, each alone.
 
-    python benchmarks/stages.py MODEL SCENE MAPS MEMORY RUNTIME
+    python benchmarks/stages.py MODEL SCENE MAPS MEMORY RUNTIME PRECISION
 
-MAPS is the folder that ``hsimap predict`` made with that model, scene, memory and runtime. Prints
-one line of JSON: ``decode``, ``forward``, ``encode`` and ``start`` (seconds), the plan's ``ratio``
-of computed to mapped pixels, and ``mpx`` of the scene.
+MAPS is the folder that ``hsimap predict`` made with that model, scene, memory, runtime and
+precision. Prints one line of JSON: ``decode``, ``forward``, ``encode`` and ``start`` (seconds), the
+plan's ``ratio`` of computed to mapped pixels, and ``mpx`` of the scene.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ import hsimap.mapping
 from hsimap.bundle import Bundle
 from hsimap.runtimes import open_runtime
 
-open_runtime(Bundle.load(sys.argv[1]), threads=1, runtime=sys.argv[2])
+open_runtime(Bundle.load(sys.argv[1]), threads=1, runtime=sys.argv[2], precision=sys.argv[3])
 """
 FORWARDS = 6
 """Tiles that the network is timed on."""
@@ -94,15 +94,15 @@ def encode(maps: Path, scene: Path, bundle: Bundle) -> float:
 def main() -> None:
     """Measure and print."""
     model, scene, maps = map(Path, sys.argv[1:4])
-    memory, route = parse_bytes(sys.argv[4]), sys.argv[5]
+    memory, (route, precision) = parse_bytes(sys.argv[4]), sys.argv[5:7]
     bundle = Bundle.load(model)
     opened = open_scene(scene)
     adapter, grid = SceneAdapter(opened, bundle.manifest.input), opened.grid
-    settings = MapSettings(memory=memory, runtime=route, probabilities="none")
+    settings = MapSettings(memory=memory, runtime=route, precision=precision, probabilities="none")
     plan = plan_scene(opened, adapter, bundle, settings)
     bound_cache(plan.cache_bytes)
     decoding, tiles = decode(adapter, plan)
-    runtime = open_runtime(bundle, threads=1, runtime=route)
+    runtime = open_runtime(bundle, threads=1, runtime=route, precision=precision)
     batches = [(v[None], m[None, None].astype("f4")) for v, m in tiles]
     if not adapter.is_stored:
         batches = [(adapter.to_network(v[0])[None], m) for v, m in batches]
@@ -114,7 +114,8 @@ def main() -> None:
     each = (time.process_time() - started) / len(batches)
     n_tiles = plan.tiles.n_rows * plan.tiles.n_cols - empty_tiles(adapter, plan)
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", START, str(model), route], check=True)  # noqa: S603  # our own
+    opening = [sys.executable, "-c", START, str(model), route, precision]
+    subprocess.run(opening, check=True)  # noqa: S603  # our own
     start = time.perf_counter() - start
     found = {
         "decode": decoding, "forward": each * n_tiles, "encode": encode(maps, scene, bundle),

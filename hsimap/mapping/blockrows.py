@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -10,9 +12,14 @@ from hsimap.geometry import Window, clear_outside, round_up
 from hsimap.scenes import Quality
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from hsimap.mapping.adapter import SceneAdapter
+
+_READERS: Final = 2
+"""Columns of blocks that are read side by side: one is looked at while the next is decoded."""
 
 
 class BlockRows:
@@ -32,6 +39,8 @@ class BlockRows:
     def __init__(self, adapter: SceneAdapter, kept: int) -> None:
         self._adapter, self._kept = adapter, kept
         self._below: dict[tuple[int, int], _Rows] = {}
+        self._free: list[NDArray[np.generic]] = []
+        self._pool: ThreadPoolExecutor | None = None
         self.n_bands, self.dtype = adapter.n_bands, adapter.dtype
 
     @property
@@ -54,13 +63,11 @@ class BlockRows:
         height, width = self._adapter.shape
         inside = window.clip(height=height, width=width)
         flags = np.full((window.height, window.width), Quality.NO_DATA, np.uint8)
-        clear_outside(out, inside.shift(rows=-window.row, cols=-window.col).slices)
-        if inside.is_empty:
-            return out, flags
         target = inside.shift(rows=-window.row, cols=-window.col).slices
-        shown = _Rows(inside.row, out[(..., *target)], flags[target])
-        after = self._fill(shown, inside)
-        self._below[inside.col, inside.width] = _joined(shown, after, window.row + self._kept)
+        clear_outside(out, target)
+        if not inside.is_empty:
+            shown = _Rows(inside, out[(..., *target)], flags[target])
+            self._below[inside.col, inside.width] = self._fill(shown, window)
         return out, flags
 
     def to_network(
@@ -69,60 +76,112 @@ class BlockRows:
         """Convert as :meth:`SceneAdapter.to_network` does."""
         return self._adapter.to_network(values, out)
 
-    def _fill(self, shown: _Rows, inside: Window) -> _Rows:
-        """Fill the rows of a window; return those below it that their blocks hold as well."""
+    def _fill(self, shown: _Rows, window: Window) -> _Rows:
+        """Fill the rows of a window; return those that the tile row below needs of its blocks."""
         start, bottom = shown.start, shown.end
-        before = self._below.pop((inside.col, inside.width), None)
+        before = self._below.pop((shown.place.col, shown.place.width), None)
         if before is not None and before.start <= start < before.end:
             shown.take(before)
             start = before.end
-            if start >= bottom:
-                return before.part(bottom, start)
-        end = min(round_up(bottom, self._adapter.storage.block[0]), self._adapter.shape[0])
-        if not self._adapter.storage.keeps:
-            fresh = self._read(start, end, inside)
+        block, keeps = self._adapter.storage.block[0], self._adapter.storage.keeps
+        end = max(min(round_up(bottom, block), self._adapter.shape[0]), start)
+        first = min(max(window.row + self._kept, shown.start), end)
+        below = self._room(shown.between(first, end), window.height - self._kept + block)
+        if before is not None:
+            below.take(before)
+            self._free.append(before.memory)
+        if start < bottom and keeps:
+            self._read([shown.part(start, bottom), below.part(max(bottom, first), end)])
+        elif start < bottom:
+            fresh = self._room(shown.between(start, end), 0)
+            self._adapter_fills(fresh, fresh.place)
             shown.take(fresh)
-            return fresh.part(bottom, end)
-        self._read(start, bottom, inside, shown.part(start, bottom))
-        return self._read(bottom, end, inside)
+            below.take(fresh)
+        below.take(shown)
+        return below
 
-    def _read(self, start: int, end: int, inside: Window, room: _Rows | None = None) -> _Rows:
-        """Read rows of a window's columns, if given into ``room``."""
-        rows = Window(row=start, col=inside.col, height=end - start, width=inside.width)
-        if room is None:
-            shape = (self.n_bands, rows.height, rows.width)
-            room = _Rows(start, np.empty(shape, self.dtype), np.empty(shape[1:], np.uint8))
-        if not rows.is_empty:
-            room.flags[...] = self._adapter.read_flagged(rows, room.values)[1]
-        return room
+    def _room(self, place: Window, most: int) -> _Rows:
+        """Return memory for rows, used before if there is some for so many of those columns."""
+        shape = (self.n_bands, place.height, place.width)
+        size = self.n_bands * max(most, place.height) * place.width
+        k = next((k for k, memory in enumerate(self._free) if memory.size == size), None)
+        memory = np.empty(size, self.dtype) if k is None else self._free.pop(k)
+        values = memory[: self.n_bands * place.height * place.width].reshape(shape)
+        return _Rows(place, values, np.empty(shape[1:], np.uint8), memory)
+
+    def _read(self, pieces: Sequence[_Rows]) -> None:
+        """Read rows one below the other, some columns of blocks at a time, each from the top."""
+
+        def read(columns: Window) -> None:
+            for rows in pieces:
+                self._adapter_fills(rows, replace(rows.place, col=columns.col, width=columns.width))
+
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="columns")
+        works = [self._pool.submit(read, columns) for columns in self._columns(pieces[0].place)]
+        wait(works)  # until every thread has let go of the memory, also where one of them failed
+        for work in works:
+            work.result()
+
+    def _adapter_fills(self, rows: _Rows, place: Window) -> None:
+        """Read a part of some rows into their memory."""
+        if not place.is_empty:
+            here = place.shift(rows=-rows.place.row, cols=-rows.place.col).slices
+            flags = self._adapter.read_flagged(place, rows.values[(..., *here)])[1]
+            rows.flags[here] = flags
+
+    def _columns(self, place: Window) -> Iterator[Window]:
+        """Yield what of a window lies in each column of blocks."""
+        step, left, right = self._adapter.storage.block[1], place.col, place.col + place.width
+        while left < right:
+            stop = min(round_up(left + 1, step), right)
+            yield replace(place, col=left, width=stop - left)
+            left = stop
 
 
 class _Rows:
-    """Decoded rows of some columns."""
+    """Decoded rows of some columns.
 
-    def __init__(self, start: int, values: NDArray[np.generic], flags: NDArray[np.uint8]) -> None:
-        self.start, self.values, self.flags = start, values, flags
+    Parameters
+    ----------
+    place : Window
+        Where they lie.
+    values, flags : ndarray
+        ``(band, y, x)`` and ``(y, x)``.
+    memory : ndarray, optional
+        What the values lie in, if nothing else does.
+    """
+
+    def __init__(
+        self,
+        place: Window,
+        values: NDArray[np.generic],
+        flags: NDArray[np.uint8],
+        memory: NDArray[np.generic] | None = None,
+    ) -> None:
+        self.place, self.values, self.flags = place, values, flags
+        self.memory = values if memory is None else memory
+
+    @property
+    def start(self) -> int:
+        return self.place.row
 
     @property
     def end(self) -> int:
-        return self.start + len(self.flags)
+        return self.place.row + self.place.height
+
+    def between(self, start: int, end: int) -> Window:
+        """Return a window of these columns."""
+        return replace(self.place, row=start, height=end - start)
 
     def part(self, start: int, end: int) -> _Rows:
         """Return some of the rows, in the same memory."""
         rows = slice(start - self.start, end - self.start)
-        return _Rows(start, self.values[:, rows], self.flags[rows])
+        return _Rows(self.between(start, end), self.values[:, rows], self.flags[rows])
 
     def take(self, other: _Rows) -> None:
         """Copy the rows that others hold, too."""
         start, end = max(self.start, other.start), min(self.end, other.end)
-        mine, theirs = self.part(start, end), other.part(start, end)
-        mine.values[...], mine.flags[...] = theirs.values, theirs.flags
-
-
-def _joined(shown: _Rows, after: _Rows, row: int) -> _Rows:
-    """Return the rows from ``row`` on as a copy, so that the rest can go."""
-    above = shown.part(min(max(row, shown.start), shown.end), shown.end)
-    row = min(max(row, above.start), after.end)
-    below = after.part(max(row, after.start), after.end)
-    values = np.concatenate([above.values, below.values], axis=1)
-    return _Rows(row, values, np.concatenate([above.flags, below.flags]))
+        if start < end:
+            mine, theirs = self.part(start, end), other.part(start, end)
+            mine.values[...], mine.flags[...] = theirs.values, theirs.flags

@@ -6,6 +6,7 @@ import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from hsimap.mapping.memory import MAPS_AT_A_TIME
 from hsimap.products import (
     MANIFEST,
     PROJECT,
+    VECTORS,
     MapFolder,
     describe_layers,
     read_manifest,
@@ -84,11 +86,12 @@ def finalise(
     crash_point("manifest-withdrawn")
     staging = run.path / "products"
     staging.mkdir(exist_ok=True)
-    written = _write_maps(staging, stores)
     layers = tuple(product.layer for product, _ in stores)
     name = record["scene"]["name"]
     maps = MapFolder(name=name, path=staging, layers=layers)
     with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
+        pool.submit(import_module, VECTORS)  # takes a while, which the maps take as well
+        written = _write_maps(staging, stores)
         preview = pool.submit(write_preview, staging / PREVIEW, layers, staging)
         project = write_project(
             staging / PROJECT, [maps], title=name, lines=beside.lines, home=folder

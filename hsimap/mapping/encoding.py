@@ -143,8 +143,8 @@ def encode(layer: Layer, values: Array, valid: NDArray[np.bool_]) -> NDArray[np.
     Returns
     -------
     ndarray
-        ``(band, y, x)`` of the layer's dtype. A pixel where the network gave a number that is
-        not finite is nodata as well.
+        ``(band, y, x)`` of the layer's dtype, which may lie where the values do. A pixel where the
+        network gave a number that is not finite is nodata as well.
     """
     if layer.kind == "classes":
         codes = decode_classes(layer.task, values)
@@ -154,6 +154,8 @@ def encode(layer: Layer, values: Array, valid: NDArray[np.bool_]) -> NDArray[np.
     sound = xp.all(xp.isfinite(values), axis=0)
     sound &= there(valid, values)
     if layer.kind == "values":
+        if bool(xp.all(sound)):
+            return here(values)
         return here(xp.where(sound, values, there(_NAN, values)))
     if len(layer.bands) == 1 != values.shape[0]:
         values = xp.max(values, axis=0, keepdims=True)

@@ -107,6 +107,9 @@ class Engine:
     at_once : int
         Tiles of a row that are read in one piece: a wide window spans several blocks of a GeoTIFF,
         which are decoded side by side, and whole lines of a raw file.
+    grows : bool
+        Whether the first pieces are smaller, so that the network soon has work; a source that
+        keeps rows of blocks is to be asked for the same columns in each row.
     streams : int
         Forwards that are run side by side; the source must give them memory of their own.
     area : Area, optional
@@ -122,11 +125,12 @@ class Engine:
         outputs: Sequence[Output],
         on_tile: Callable[[], None] = lambda: None,
         at_once: int = 1,
+        grows: bool = True,
         streams: int = 1,
         area: Area | None = None,
     ) -> None:
         self._plan, self._source, self._area = plan, source, area
-        self._outputs, self._at_once = outputs, at_once
+        self._outputs, self._at_once, self._grows = outputs, at_once, grows
         self._forwards = Forwards(
             plan=plan, source=source, runtime=runtime, area=area, on_tile=on_tile, streams=streams
         )
@@ -187,8 +191,9 @@ class Engine:
         return Square(tile=tile, values=finished, flags=result.inner[:kept, :kept])
 
     def _read_ahead(self, rows: Sequence[int]) -> Generator[TileGroup]:
-        """Read tile rows ahead; the first pieces are small, so that the network soon has work."""
-        groups = (g for row in rows for g in self._groups(row, growing=row == rows[0]))
+        """Read tile rows ahead."""
+        first = rows[0] if self._grows and rows else None
+        groups = (g for row in rows for g in self._groups(row, growing=row == first))
         return prefetch(groups, depth=READ_AHEAD)
 
     def read_row(self, row: int) -> Iterator[TilePixels]:

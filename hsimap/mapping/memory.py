@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from hsimap.geometry import round_up
 from hsimap.mapping.intervals import bounded_tasks
 from hsimap.mapping.recycling import batches_in_use, reads_in_use
 from hsimap.mapping.tiling import READ_AHEAD
@@ -28,6 +29,8 @@ _CACHE: Final = 32 << 20
 """What the file library may keep of what it decoded, in bytes; more of it changed nothing."""
 _BLOCK_CACHE: Final = 128 << 20
 """The same where rows of blocks are decoded once: neighbouring windows share a column of blocks."""
+_BLOCKS: Final = 64 << 20
+"""What our own decoder keeps of such blocks, and again what it may have in work."""
 _CACHE_SHARE: Final = 12
 """It gets no more than this part of the budget."""
 _SLACK: Final = 1.05
@@ -76,12 +79,21 @@ class Reading:
     streams: int = 1
     """Forwards that are run side by side."""
     is_decoded: bool = True
-    """Whether the file library decodes the scene, and keeps some of it."""
+    """Whether the scene is decoded block by block, and some of that kept."""
+    keeps: bool = True
+    """Whether our own decoder does that, and not the file library."""
+
+    @property
+    def cache(self) -> int:
+        """Most bytes that are kept of decoded blocks."""
+        if not self.block:
+            return _CACHE
+        return _BLOCKS if self.keeps else _BLOCK_CACHE
 
 
-def cache_bytes(memory: int, *, block_rows: bool = False) -> int:
-    """Return how much of a budget the file library may keep of what it decoded, in bytes."""
-    return min(_BLOCK_CACHE if block_rows else _CACHE, memory // _CACHE_SHARE)
+def cache_bytes(memory: int, reading: Reading) -> int:
+    """Return how much of a budget may go to decoded blocks that are kept, in bytes."""
+    return min(reading.cache, memory // _CACHE_SHARE)
 
 
 def estimate_memory(
@@ -110,7 +122,8 @@ def estimate_memory(
     blocks = min(BLOCK, tiles.height) * tiles.width
     encoding = blocks * (output_bytes(manifest, settings) / 2 + _ENCODING * MAPS_AT_A_TIME)
     network = _NETWORK_COPIES * max((entry.size for entry in manifest.files.values()), default=0)
-    cache = cache_bytes(settings.memory, block_rows=reading.block > 0) * reading.is_decoded
+    cache = cache_bytes(settings.memory, reading) * reading.is_decoded
+    cache *= 2 if reading.block and reading.keeps else 1
     counted = BASE_BYTES + network + stored + forward + canvases + encoding + cache
     return int(counted * _SLACK)
 
@@ -172,5 +185,12 @@ def _kept_bytes(tiles: TilePlan, reading: Reading, *, pixel: int) -> int:
         return 0
     shared = max(tiles.side - tiles.kept, 0)
     columns = min(reading.at_once * tiles.kept + shared, tiles.width)
-    below = (shared + block) * (tiles.width + columns)
-    return (below + (tiles.side + block) * columns) * pixel
+    below = _rows_below(tiles, block) * (tiles.width + columns)
+    decoded = 0 if reading.keeps else (tiles.side + block) * columns
+    return (below + decoded) * pixel
+
+
+def _rows_below(tiles: TilePlan, block: int) -> int:
+    """Return the most rows of pixels that a tile row leaves to the next one, of whole blocks."""
+    tops = range(tiles.row - tiles.trim, tiles.row + tiles.height - tiles.trim, tiles.kept)
+    return max(round_up(top + tiles.side, block) - top - tiles.kept for top in tops)

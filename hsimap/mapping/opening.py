@@ -176,6 +176,7 @@ def engine_of(opened: OpenRun, on_tile: Callable[[], None] = lambda: None) -> En
         outputs=opened.bundle.manifest.outputs,
         on_tile=on_tile,
         at_once=plan.at_once,
+        grows=not plan.block_rows,
         streams=plan.streams,
         area=plan.area,
     )

@@ -183,11 +183,11 @@ def plan_map(
     """
     _refuse_patches(manifest)
     bounded_tasks(manifest, settings.intervals)
-    apart = settings.device == "cuda"
-    plain = Reading(itemsize=itemsize, as_stored=as_stored, is_apart=apart)
+    plain = Reading(itemsize=itemsize, as_stored=as_stored, is_apart=settings.device == "cuda")
     layouts = _Layouts(grid, manifest, settings)
     fits, (tiles, plain) = layouts.fits, layouts.choose(plain)
-    keeping = replace(plain, block=_block_to_keep(storage))
+    keeps = storage is None or storage.keeps
+    keeping = replace(plain, block=_block_to_keep(storage), keeps=keeps)
     reading = keeping if fits(tiles, keeping) else plain
     pixel, block = manifest.input.n_bands * itemsize + 1, reading.block
     at_once = _piece(tiles, pixel, block, lambda n: fits(tiles, replace(reading, at_once=n)))
@@ -196,7 +196,7 @@ def plan_map(
         tiles=tiles,
         at_once=at_once,
         streams=plain.streams,
-        cache_bytes=cache_bytes(settings.memory, block_rows=reading.block > 0),
+        cache_bytes=cache_bytes(settings.memory, reading),
         block_rows=reading.block > 0,
         memory_bytes=layouts.needed(tiles, reading),
         output_bytes=grid.height * grid.width * output_bytes(manifest, settings),

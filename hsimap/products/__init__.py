@@ -10,7 +10,7 @@ from hsimap.products._folder import (
     open_folders,
     open_maps,
 )
-from hsimap.products._footprints import FOOTPRINTS, write_footprints
+from hsimap.products._footprints import FOOTPRINTS, VECTORS, write_footprints
 from hsimap.products._layer import (
     BLOCK,
     QA,
@@ -51,6 +51,7 @@ __all__ = [
     "QA",
     "RAMPS",
     "RUN_FOLDER",
+    "VECTORS",
     "CogWriter",
     "Group",
     "Layer",

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hsimap.products._folder import MapFolder
 
 FOOTPRINTS: Final = "scenes.gpkg"
+VECTORS: Final = "pyogrio"
+"""The library that writes them; half a second to load, so that it is loaded late."""
 _SIDE: Final = 512
 _CLOCK: Final = {"OGR_CURRENT_DATE": "1970-01-01T00:00:00.000Z"}
 """A GeoPackage holds the time of its last change; equal content is to have equal bytes."""

@@ -118,12 +118,13 @@ def flag_samples(
     if mask is not None and mask.ndim == values.ndim:
         return _flag_band_masks(values, mask, missing, limits)
     low, high = limits
-    unsigned = values.dtype.kind == "u" or (values.dtype.kind == "i" and low == 0)
-    if unsigned and high is not None:
+    signed = values.dtype.kind == "i"
+    if high is not None and (values.dtype.kind == "u" or (signed and low in {None, 0})):
         plain = values.view(values.dtype.str.replace("i", "u"))
         gone = None if missing is None else int(np.asarray(missing).view(plain.dtype))
         if gone is None or gone > high:
-            return _flag_integers(plain, mask, gone, int(high))
+            may_be_negative = signed and low is None
+            return _flag_integers(plain, mask, gone, int(high), may_be_negative=may_be_negative)
     flags = flag_missing(values, mask, missing)
     flags[(flags == 0) & beyond(values, limits)] = Quality.OUT_OF_RANGE
     return flags
@@ -149,9 +150,17 @@ def _flag_band_masks(
 
 
 def _flag_integers(
-    values: NDArray[Any], mask: NDArray[np.bool_] | None, gone: int | None, high: int
+    values: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+    gone: int | None,
+    high: int,
+    *,
+    may_be_negative: bool,
 ) -> NDArray[np.uint8]:
-    """Flag integers without a sign, where missing ones are large: one pass finds what is odd."""
+    """Flag integers seen without a sign, where missing ones are large: one pass finds what is odd.
+
+    Where samples may be negative, which are large as well, odd ones are looked at again.
+    """
     flags = np.zeros(values.shape[1:], np.uint8)
     for row in range(0, values.shape[1], _ROWS):
         part, here = values[:, row : row + _ROWS], flags[row : row + _ROWS]
@@ -165,6 +174,9 @@ def _flag_integers(
                 whole &= np.minimum.reduce(part[(..., *box)], axis=0) == gone
                 here[box][whole] = Quality.NO_DATA
                 odd[box] &= ~whole
+        if may_be_negative:
+            _flag_signed(part.view(part.dtype.str.replace("u", "i")), here, odd, gone, high)
+            continue
         y, x = np.nonzero(odd)
         here[y, x] = Quality.OUT_OF_RANGE
         if gone is not None:
@@ -173,6 +185,24 @@ def _flag_integers(
     if mask is not None:
         flags[~mask] = Quality.NO_DATA
     return flags
+
+
+def _flag_signed(
+    values: NDArray[Any],
+    flags: NDArray[np.uint8],
+    odd: NDArray[np.bool_],
+    gone: int | None,
+    high: int,
+) -> None:
+    """Flag odd pixels of which some have nothing but a negative sample."""
+    missing = None if gone is None else np.asarray(gone, f"u{values.itemsize}").view(values.dtype)
+    for box in boxes_around(odd, rows=_ROWS):
+        part = values[(..., *box)]
+        found = np.where(np.maximum.reduce(part, axis=0) > high, Quality.OUT_OF_RANGE, 0)
+        if missing is not None:
+            some = np.logical_or.reduce(part == missing, axis=0)
+            found = np.where(some, Quality.PARTLY_MISSING, found)
+        flags[box][odd[box]] = found[odd[box]]
 
 
 def stored_value(value: float | None, dtype: np.dtype[np.generic]) -> np.generic | None:

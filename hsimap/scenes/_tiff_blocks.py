@@ -124,6 +124,8 @@ class _Room:
         self.users = 1
         self.place: Place | None = None
         """Which block is in it, if it is to be kept."""
+        self.left = 0
+        """Pixels of it that nobody has asked for yet."""
 
 
 class KeptBlocks:
@@ -160,12 +162,19 @@ class KeptBlocks:
                 return room
         return _Room(self._layout)
 
-    def give(self, room: _Room) -> None:
-        """Take a block back, and keep it if it says where it lies."""
+    def give(self, room: _Room, pixels: int = 0) -> None:
+        """Take a block back of which so many pixels were used.
+
+        It is kept if it says where it lies, until each of its pixels was used.
+        """
         with self._lock:
             room.users -= 1
+            room.left -= pixels
             if room.place is not None and self._kept.setdefault(room.place, room) is not room:
                 room.place = None  # another thread was faster
+            elif room.place is not None and room.left <= 0:
+                del self._kept[room.place]
+                room.place = None
             while len(self._kept) * self._layout.block_bytes > _cache_bytes():
                 oldest = self._kept.popitem(last=False)[1]
                 oldest.place = None
@@ -276,12 +285,13 @@ class TiffBlocks:
                 self._kept.give(room)
                 return False
             room.place = place if part != own else None
+            room.left = own.height * own.width
         y, x = part.shift(rows=-own.row, cols=-own.col).slices
         target = out[(..., *part.shift(rows=-window.row, cols=-window.col).slices)]
         pixels = room.values[y, x] if picks is None else room.values[y, x][..., picks]
         for row in range(part.height):  # a line at a time stays in the processor's cache
             target[:, row] = pixels[row].T
-        self._kept.give(room)
+        self._kept.give(room, part.height * part.width)
         return True
 
     def _decode(self, where: tuple[int, int], room: NDArray[np.generic]) -> bool:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -309,3 +310,10 @@ def test_a_stopped_run_says_so_and_resumes_to_the_same_bytes(
     for path in (tmp_path / "whole" / "large").iterdir():
         if path.name != "manifest.json":
             assert path.read_bytes() == (tmp_path / "stopped" / "large" / path.name).read_bytes()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_what_cannot_be_printed_is_an_error_to_the_shell():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "hsimap", "--help"], stdout=full, check=False)
+    assert done.returncode != 0

@@ -159,6 +159,7 @@ def test_windows_side_by_side_decode_each_block_once(tmp_path, monkeypatch):
         window = Window(row=0, col=col, height=64, width=min(20, 128 - col))
         np.testing.assert_array_equal(read(reader, window), values[(..., *window.slices)])
         assert len(reader._blocks._kept._kept) <= 7
+    assert not reader._blocks._kept._kept  # each pixel was asked for
     assert len(decoded) == 1 + 16  # one was held against GDAL
     reader.close()
 
