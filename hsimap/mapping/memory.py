@@ -24,7 +24,7 @@ processor."""
 WRITE_BEHIND: Final = 2
 """Squares that wait to be written while the network goes on."""
 MAPS_AT_A_TIME: Final = 2
-"""Maps that are made durable, compressed or finished side by side."""
+"""Maps that are made durable or compressed side by side."""
 _CACHE: Final = 32 << 20
 """What the file library may keep of what it decoded, in bytes; more of it changed nothing."""
 _BLOCK_CACHE: Final = 128 << 20
@@ -185,12 +185,12 @@ def _kept_bytes(tiles: TilePlan, reading: Reading, *, pixel: int) -> int:
         return 0
     shared = max(tiles.side - tiles.kept, 0)
     columns = min(reading.at_once * tiles.kept + shared, tiles.width)
-    below = _rows_below(tiles, block) * (tiles.width + columns)
+    below = rows_below(tiles, block) * (tiles.width + columns)
     decoded = 0 if reading.keeps else (tiles.side + block) * columns
     return (below + decoded) * pixel
 
 
-def _rows_below(tiles: TilePlan, block: int) -> int:
+def rows_below(tiles: TilePlan, block: int) -> int:
     """Return the most rows of pixels that a tile row leaves to the next one, of whole blocks."""
     tops = range(tiles.row - tiles.trim, tiles.row + tiles.height - tiles.trim, tiles.kept)
     return max(round_up(top + tiles.side, block) - top - tiles.kept for top in tops)

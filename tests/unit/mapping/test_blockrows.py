@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from hsimap.geometry import Window
 from hsimap.mapping.blockrows import BlockRows
+from hsimap.mapping.memory import rows_below
+from hsimap.mapping.tiling import TilePlan
 
 BANDS = 2
 
@@ -53,6 +55,7 @@ def test_every_window_is_the_scene_and_every_row_is_decoded_once(
     adapter = Adapter(height, width, (block, 16), keeps=keeps)
     rows = BlockRows(adapter, kept)
     side = kept + 2 * margin
+    plan = TilePlan(height=height, width=width, kept=kept, trim=margin, ramp=0, alignment=1)
     for top in range(first * kept, height, kept):
         for left in range(0, width, kept):
             window = Window(row=top - margin, col=left, height=side, width=kept)
@@ -61,6 +64,8 @@ def test_every_window_is_the_scene_and_every_row_is_decoded_once(
             truth, mask = expected(adapter, window)
             np.testing.assert_array_equal(values, truth)
             np.testing.assert_array_equal(flags, mask)
+            kept_rows = [len(below.flags) for below in rows._below.values()]
+            assert max(kept_rows, default=0) <= rows_below(plan, block)
     assert adapter.hits.max(initial=0) <= 1
 
 
