@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from hsimap.crashpoints import crash_point
+from hsimap.mapping.memory import MAPS_AT_A_TIME
 from hsimap.products import (
     MANIFEST,
     PROJECT,
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from hsimap.mapping.stripfile import LayerStore
 
 PREVIEW: Final = "preview.png"
-_FINISHED_AT_A_TIME: Final = 4
-"""Maps: some wait for the disk while others are compressed. The network's memory is free by then."""
 _STALE_SUFFIXES: Final = (".aux.xml", ".ovr", ".msk")
 _PACKAGES: Final = ("numpy", "rasterio", "onnxruntime-gpu", "onnxruntime", "torch")
 
@@ -122,7 +121,7 @@ def _write_maps(staging: Path, stores: list[tuple[Product, LayerStore]]) -> list
         product, store = item
         return write_layer(staging, product.layer, store.read, writer=store.cog)
 
-    written = side_by_side(write, stores, workers=_FINISHED_AT_A_TIME)
+    written = side_by_side(write, stores, workers=MAPS_AT_A_TIME)
     return [path for paths in written for path in paths]
 
 

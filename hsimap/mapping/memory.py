@@ -24,7 +24,7 @@ processor."""
 WRITE_BEHIND: Final = 2
 """Squares that wait to be written while the network goes on."""
 MAPS_AT_A_TIME: Final = 2
-"""Maps that are made durable or compressed side by side."""
+"""Maps that are made durable, compressed or finished side by side."""
 _CACHE: Final = 32 << 20
 """What the file library may keep of what it decoded, in bytes; more of it changed nothing."""
 _BLOCK_CACHE: Final = 128 << 20
