@@ -123,8 +123,8 @@ def flag_samples(
         plain = values.view(values.dtype.str.replace("i", "u"))
         gone = None if missing is None else int(np.asarray(missing).view(plain.dtype))
         if gone is None or gone > high:
-            may_be_negative = signed and low is None
-            return _flag_integers(plain, mask, gone, int(high), may_be_negative=may_be_negative)
+            seen = plain.dtype if low == 0 else values.dtype  # negative samples are below 0
+            return _flag_integers(plain, mask, gone, int(high), seen=seen)
     flags = flag_missing(values, mask, missing)
     flags[(flags == 0) & beyond(values, limits)] = Quality.OUT_OF_RANGE
     return flags
@@ -155,11 +155,12 @@ def _flag_integers(
     gone: int | None,
     high: int,
     *,
-    may_be_negative: bool,
+    seen: np.dtype[np.generic],
 ) -> NDArray[np.uint8]:
     """Flag integers seen without a sign, where missing ones are large: one pass finds what is odd.
 
-    Where samples may be negative, which are large as well, odd ones are looked at again.
+    Odd pixels are looked at again as samples of the type ``seen``, with their sign if negative ones
+    are in order.
     """
     flags = np.zeros(values.shape[1:], np.uint8)
     for row in range(0, values.shape[1], _ROWS):
@@ -174,27 +175,20 @@ def _flag_integers(
                 whole &= np.minimum.reduce(part[(..., *box)], axis=0) == gone
                 here[box][whole] = Quality.NO_DATA
                 odd[box] &= ~whole
-        if may_be_negative:
-            _flag_signed(part.view(part.dtype.str.replace("u", "i")), here, odd, gone, high)
-            continue
-        y, x = np.nonzero(odd)
-        here[y, x] = Quality.OUT_OF_RANGE
-        if gone is not None:
-            some = (part[:, y, x] == gone).any(axis=0)
-            here[y[some], x[some]] = Quality.PARTLY_MISSING
+        _flag_odd(part.view(seen), here, odd, gone, high)
     if mask is not None:
         flags[~mask] = Quality.NO_DATA
     return flags
 
 
-def _flag_signed(
+def _flag_odd(
     values: NDArray[Any],
     flags: NDArray[np.uint8],
     odd: NDArray[np.bool_],
     gone: int | None,
     high: int,
 ) -> None:
-    """Flag odd pixels of which some have nothing but a negative sample."""
+    """Flag pixels that have a large sample without its sign; a negative one may be in order."""
     missing = None if gone is None else np.asarray(gone, f"u{values.itemsize}").view(values.dtype)
     for box in boxes_around(odd, rows=_ROWS):
         part = values[(..., *box)]

@@ -48,6 +48,16 @@ def worker(rank, file, folder):
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # the machine's name may lead nowhere
     distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=N)
+    torch.save(train(rank), f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def train(rank):
+    """Return what a process found; the wrapped model goes with it, before the group is destroyed.
+
+    As the last one that holds the group it would end it with Python's lock held, for which a
+    thread of gloo may wait that still frees a tensor: https://github.com/pytorch/pytorch/issues/56297.
+    """
     net = Net(gradnorm)
     model = nn.parallel.DistributedDataParallel(net, find_unused_parameters=False)
     optimiser = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1)
@@ -62,12 +72,10 @@ def worker(rank, file, folder):
         if step % 2:
             average.balance.end_epoch()
     losses = torch.tensor([1.0, 2.0, 3.0]) * (rank + 1)
-    found = {
+    return {
         "gradnorm": [float(w) for w in net.balance.weights],
         "shared": net.shared.weight.detach(),
         "dwa": average.balance.weights.tolist(),
         "common": common_losses(losses, torch.tensor(PRESENT[rank])),
         "mean": common_mean(losses),
     }
-    torch.save(found, f"{folder}/{rank}.pt")
-    distributed.destroy_process_group()
