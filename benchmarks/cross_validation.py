@@ -6,7 +6,8 @@ The blocks of the training and the validation fold are dealt into --folds parts 
 random but always the same. A network is trained on all parts but one, with --buffer pixels between
 them, to its last epoch, and maps the part left out; what is printed are scores over all parts
 together, as a mean over --seeds. A pixel of the test fold is seen by nobody. The recipe has a split
-by raster. --record appends a line of JSON.
+by raster. --model logistic, svm or forest fits scikit-learn's models to the spectra of the same
+pixels instead, and tells what a network has to be better than. --record appends a line of JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
+from forest import gather, table
 from scipy.ndimage import maximum_filter
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR
 
 from hsimap.evaluation import class_counts, class_scores, value_scores, value_sums
 from hsimap.recipes import load_recipe
@@ -29,12 +36,23 @@ from hsimap.training._log import SilentLog
 from hsimap.training._train import prepare, start_fabric
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from hsimap.recipes import Recipe
     from hsimap.tasks import Task
 
 TRAIN, VALIDATION = 1, 2
+MODELS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    "logistic": (lambda: LogisticRegression(C=10, max_iter=3000), Ridge),
+    "svm": (lambda: SVC(C=300, gamma=0.003), lambda: SVR(C=1)),
+    "forest": (
+        lambda: RandomForestClassifier(300, class_weight="balanced_subsample", random_state=0),
+        lambda: RandomForestRegressor(300, max_features=1 / 3, random_state=0),
+    ),
+}
+"""Of scikit-learn: for classes and for values, of standardised bands."""
 DEAL = 7
 """Seed of how blocks are dealt, which no option changes: figures are of the same folds."""
 
@@ -104,6 +122,25 @@ def left_out(recipe: Recipe, folder: Path) -> dict[str, list[tuple[NDArray[Any],
     return found
 
 
+def left_out_by(model: str, recipe: Recipe) -> dict[str, list[tuple[NDArray[Any], ...]]]:
+    """Do what :func:`left_out` does with a model of scikit-learn for each task."""
+    found: dict[str, list[tuple[NDArray[Any], ...]]] = {}
+    with open_recipe(recipe) as opened:
+        train, shown = (
+            [gather(scene, fold, ()) for scene in opened.scenes] for fold in (TRAIN, VALIDATION)
+        )
+    for task in recipe.tasks_list():
+        make = MODELS[model][0 if task.classes else 1]
+        features, labels, _ = table(train, task)
+        fitted = make_pipeline(StandardScaler(), make()).fit(features, labels)
+        features, labels, _ = table(shown, task)
+        predicted = fitted.predict(features)
+        if not task.classes and task.range is not None:
+            predicted = predicted.clip(*task.range)
+        found[task.name] = [(labels, predicted)]
+    return found
+
+
 def score(task: Task, pairs: list[tuple[NDArray[Any], ...]]) -> dict[str, float]:
     """Return the scores of a task over all left-out parts together."""
     labels, predicted = map(np.concatenate, zip(*pairs, strict=True))
@@ -126,8 +163,12 @@ def run(options: argparse.Namespace, seed: int, folds: list[list[str]]) -> dict[
         to_the_end = {"validate_every": recipe.training.epochs, "patience": None}
         training = recipe.training.model_copy(update=to_the_end)
         tasks = {task.name: task for task in recipe.tasks_list()}
-        with tempfile.TemporaryDirectory() as folder:
-            found = left_out(recipe.model_copy(update={"training": training}), Path(folder))
+        recipe = recipe.model_copy(update={"training": training})
+        if options.model in MODELS:
+            found = left_out_by(options.model, recipe)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                found = left_out(recipe, Path(folder))
         for name, pairs in found.items():
             pooled.setdefault(name, []).extend(pairs)
     return {name: score(tasks[name], pairs) for name, pairs in pooled.items()}
@@ -139,6 +180,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--set", dest="overrides", action="append", default=[])
+    parser.add_argument("--model", choices=["network", *MODELS], default="network")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--buffer", type=int, default=1, help="pixels between two parts")
@@ -156,15 +198,15 @@ def main() -> None:
     }
     scores = [round(selection_score(tasks), 4) for tasks in seeds]
     line = {
-        "recipe": recipe.name, "sets": options.overrides, "folds": options.folds,
-        "buffer": options.buffer, "score": scores, "tasks": means,
+        "recipe": recipe.name, "model": options.model, "sets": options.overrides,
+        "folds": options.folds, "buffer": options.buffer, "score": scores, "tasks": means,
         "cpu_seconds_each": round((time.process_time() - began) / (options.seeds * options.folds)),
         "commit": git_commit(Path(__file__).parent),
     }  # fmt: skip
     print(json.dumps(line), flush=True)
     if options.record is not None:
         with options.record.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
