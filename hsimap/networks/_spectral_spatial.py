@@ -74,6 +74,7 @@ class SpectralSpatial(Backbone):
     """
 
     alignment = least_side = 1
+    components: Tensor
 
     def __init__(self, spec: NetworkSpec, settings: SpectralSpatialSettings) -> None:
         super().__init__()
@@ -93,7 +94,11 @@ class SpectralSpatial(Backbone):
         )
         self.context = settings.context
         self.head_dropout = nn.Dropout(dropout)
-        seen = width * (2 + len(settings.context))
+        seen = width * (2 + len(settings.context)) + settings.components
+        if settings.components:
+            zeros = torch.zeros(settings.components, spec.n_bands, 1, 1)
+            self.register_buffer("components", zeros)
+        self.n_components = settings.components
         self.heads = nn.ModuleDict(
             {head_name(task.name): nn.Conv2d(seen, task.channels, 1) for task in spec.tasks}
         )
@@ -103,6 +108,7 @@ class SpectralSpatial(Backbone):
 
     def forward(self, x: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Map ``(batch, band, y, x)`` to each task's raw numbers; ``mask``: 1 = valid."""
+        bands = x
         for i, layer in enumerate(self.stem):
             x = layer(x if i == 0 else self.stem_dropout(x), mask)
         spectral = x
@@ -110,7 +116,14 @@ class SpectralSpatial(Backbone):
             x = block(x, mask)
         features = [spectral, x, *window_means(x, mask, self.context, by_matrix=self.training)]
         shared = self.head_dropout(torch.cat(features, dim=1))
+        if self.n_components:
+            shared = torch.cat([shared, functional.conv2d(bands, self.components)], dim=1)
         return {name: self.heads[head_name(name)](shared) for name in self.tasks}
+
+    def show_components(self, weights: Tensor) -> None:
+        """Take what weighs normalised bands, ``(component, band)``; the rest stay 0."""
+        shown = weights[: self.n_components]
+        self.components[: len(shown), :, 0, 0] = shown.to(self.components)
 
 
 def window_means(

@@ -122,6 +122,9 @@ class SpectralSpatialSettings(NetworkSettings):
     """One residual block each."""
     context: tuple[Count, ...] = ()
     """Sides of windows (odd) whose mean features the heads see as well."""
+    components: int = Field(default=0, ge=0, le=24)
+    """Most of the common components of the training's spectra that the heads see as well, each a
+    weighted sum of the bands, without a layer between; `normalise` is standardise or minmax."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -56,6 +56,21 @@ class Spread:
         free: NDArray[np.float64] = np.exp(-((away / _FREE_NM) ** 2) / 2)
         return self.covariance + _FREE**2 * np.outer(std, std) * free
 
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """``(component, band)``: weights that give a spectrum's share of each component.
+
+        Of a spectrum less the mean, in storage units, they make numbers of mean 0 and of a variance
+        of at most 1, nearly uncorrelated: the mean of the components given the spectrum (Thomson
+        1939, *The Factorial Analysis of Human Ability*; here "factor scores by regression").
+        """
+        std = np.sqrt(np.diag(self.covariance))
+        scale = np.where(std > 0, std, 1.0)
+        correlation = self.covariance / np.outer(scale, scale)
+        correlation[np.diag_indices_from(correlation)] = 1.0
+        found: NDArray[np.float64] = np.linalg.solve(correlation, (self.components / scale).T).T
+        return found / scale
+
     def given(
         self, response: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

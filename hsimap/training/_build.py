@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
-from hsimap.networks import NetworkSpec, NormalisationSpec, build_network, read_settings
+from hsimap.errors import UsageError
+from hsimap.networks import (
+    NetworkSpec,
+    NormalisationSpec,
+    SpectralSpatial,
+    build_network,
+    read_settings,
+)
 from hsimap.tasks import Kind, main_output
 from hsimap.training._balancing import DynamicAverage, FixedBalance, UncertaintyBalance
 from hsimap.training._gradnorm import GradNormBalance
@@ -81,7 +89,13 @@ def target_scaling(
 def build_objective(
     spec: NetworkSpec, settings: TrainingSettings, found: TrainStatistics
 ) -> Objective:
-    """Build a fresh network with its losses and their balance, seeded by ``settings.seed``."""
+    """Build a fresh network with its losses and their balance, seeded by ``settings.seed``.
+
+    Raises
+    ------
+    UsageError
+        If the network is to see components of bands that are not shifted and scaled.
+    """
     torch.manual_seed(settings.seed)
     rule = {"median_frequency": median_frequency, "inverse_frequency": inverse_frequency}
     weights = {}
@@ -91,8 +105,21 @@ def build_objective(
             for name, counts in found.class_counts.items()
         }
     network = build_network(spec)
+    if isinstance(network.backbone, SpectralSpatial) and network.backbone.n_components:
+        show_components(network.backbone, spec, found)
     rules = LossRules(settings=settings.losses, class_weights=weights, limits=found.limits)
     return Objective(network, build_balance(network, settings), rules)
+
+
+def show_components(backbone: SpectralSpatial, spec: NetworkSpec, found: TrainStatistics) -> None:
+    """Give a network the components of the training's spectra, as weights of normalised bands."""
+    if not spec.normalisation.std:
+        raise UsageError(
+            f"network.components is {backbone.n_components}, but input.normalise is"
+            f" {spec.normalisation.mode}; set it to standardise or minmax, or the components to 0"
+        )
+    weights = found.spread.scores * np.asarray(spec.normalisation.std)
+    backbone.show_components(torch.from_numpy(weights))
 
 
 def build_balance(network: MappingNetwork, settings: TrainingSettings) -> Balance:

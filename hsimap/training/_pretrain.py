@@ -176,7 +176,9 @@ def restoring_twin(network: MappingNetwork) -> MappingNetwork:
     )
     outputs = tuple(main_output(task) for task in tasks)
     changes = {"tasks": tasks, "outputs": outputs, "scaling": {}, "temperature": {}}
-    return build_network(spec.model_copy(update=changes))
+    twin = build_network(spec.model_copy(update=changes))
+    take_over(twin, dict(network.named_buffers()))  # what was measured on the training fold
+    return twin
 
 
 def take_over(network: MappingNetwork, weights: Mapping[str, Tensor]) -> tuple[str, ...]:

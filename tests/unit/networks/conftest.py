@@ -16,6 +16,7 @@ from hsimap.networks import (
     NetworkSettings,
     NetworkSpec,
     NormalisationSpec,
+    SpectralSpatial,
     build_network,
 )
 from hsimap.tasks import Kind, Task, main_output, task_from_mapping
@@ -93,4 +94,6 @@ def stir(network: Module) -> Module:
             nn.init.uniform_(module.running_var, 0.5, 1.5)
             nn.init.uniform_(module.weight, 0.8, 1.6)
             nn.init.uniform_(module.bias, -0.3, 0.3)
+        if isinstance(module, SpectralSpatial) and module.n_components:
+            nn.init.normal_(module.components)
     return network

@@ -10,6 +10,7 @@ SMALL = {
         "widths": (4, 6, 8, 8), "decoder_width": 8, "batch_norm": False, "downsampling": "strided",
     },
     "spectral_spatial": {"width": 8, "dilations": (1, 3), "context": (5, 11)},
+    "spectral_spatial-components": {"width": 8, "dilations": (1,), "components": 3},
     "unet": {"widths": (4, 6, 6, 8)},
     "segnet": {"widths": (4, 6, 6), "convs": (1, 2, 2)},
     "res_unet": {

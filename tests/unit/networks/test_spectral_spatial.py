@@ -87,3 +87,19 @@ def test_it_learns_a_rule_of_the_neighbourhood(make_spec):
     with torch.no_grad():
         right = network(image[3:], valid[3:])[0].argmax(1) == classes[3:]
     assert right.float().mean() > 0.85
+
+
+def test_heads_see_the_components_of_the_bands(make_network):
+    network = make_network("cover", architecture="spectral_spatial", width=4, components=3)
+    backbone = network.backbone
+    weights = torch.randn(2, network.spec.n_bands)  # one less than there is room for
+    backbone.components.zero_()
+    x, mask = torch.randn(1, network.spec.n_bands, 5, 5), torch.ones(1, 1, 5, 5)
+    mask[..., 0] = 0
+    before = backbone(x * mask, mask)["cover"]
+    backbone.show_components(weights)
+    head = backbone.heads["head_cover"].weight[:, -3:-1, 0, 0]
+    shares = torch.einsum("kb,nbyx->nkyx", weights, x * mask)
+    expected = before + torch.einsum("ck,nkyx->ncyx", head, shares)
+    torch.testing.assert_close(backbone(x * mask, mask)["cover"], expected)
+    assert not backbone.components[2].any()

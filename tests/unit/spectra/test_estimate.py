@@ -59,6 +59,35 @@ COARSE = np.linspace(452.0, 893.0, 40)
 # --- the spread -----------------------------------------------------------------------------------
 
 
+def test_scores_are_those_of_scikit_learn_where_its_model_is_ours():
+    theirs = FactorAnalysis(3).fit(TRAIN)
+    ours = Spread(
+        mean=theirs.mean_, components=theirs.components_, noise=np.sqrt(theirs.noise_variance_)
+    )
+    found = (TRAIN - ours.mean) @ ours.scores.T
+    np.testing.assert_allclose(found, theirs.transform(TRAIN), rtol=1e-6, atol=1e-8)
+
+
+def test_scores_have_at_most_unit_variance_and_hardly_correlate():
+    found = (TRAIN - SPREAD.mean) @ SPREAD.scores.T
+    assert found.shape[1] == len(SPREAD.components)
+    covariance = np.cov(found.T)
+    variance = np.diag(covariance)
+    assert (variance <= 1.01).all()
+    assert variance[0] > 0.99
+    strong = variance > 0.5
+    correlation = covariance[strong][:, strong] - np.diag(variance[strong])
+    assert np.abs(correlation).max() < 0.05
+
+
+def test_a_constant_band_has_no_part_in_the_scores():
+    spread = spread_of(
+        np.zeros(6), np.diag([1.0, 1, 1, 1, 1, 0]) + np.outer(*[[1, 1, 1, 1, 1, 0]] * 2)
+    )
+    assert np.isfinite(spread.scores).all()
+    assert not spread.scores[:, 5].any()
+
+
 def test_the_spread_is_a_factor_analysis():
     found = FactorAnalysis(4, tol=1e-8, max_iter=5000).fit(TRAIN)
     n = SPREAD.components.shape[0]
