@@ -20,6 +20,9 @@ TYPED = re.compile(r"(?:^ {4}|`)hsimap ([^`\n#]+)", re.MULTILINE)
 OPTION = re.compile(r"`(--[a-z][a-z-]*)")
 
 
+LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#]+)[^)]*\)")
+
+
 def typed(page: Path) -> list[list[str]]:
     return [shlex.split(line) for line in TYPED.findall(page.read_text())]
 
@@ -50,3 +53,12 @@ def test_python_of_the_readme_names_what_exists() -> None:
         compile(block, "README.md", "exec")
         for name in re.findall(r"hsimap\.(\w+)\(", block):
             assert callable(getattr(hsimap, name)), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    site = ROOT / "docs"
+    for target in LINK.findall(page.read_text()):
+        path = (page.parent / target).resolve()
+        assert path.exists(), target
+        assert site not in page.parents or site in path.parents, f"{target} is not on the site"
