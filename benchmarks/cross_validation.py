@@ -21,38 +21,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-from forest import gather, table
+from forest import forest, gather, table
 from scipy.ndimage import maximum_filter
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
-from hsimap.evaluation import class_counts, class_scores, value_scores, value_sums
+from hsimap.evaluation import append_result
+from hsimap.labels import TRAIN, VALIDATION
 from hsimap.recipes import load_recipe
 from hsimap.training import git_commit, open_recipe, predict_fold, selection_score, whole_targets
 from hsimap.training._log import SilentLog
 from hsimap.training._train import prepare, start_fabric
+from hsimap.training._validation import TaskStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from hsimap.recipes import Recipe
     from hsimap.tasks import Task
 
-TRAIN, VALIDATION = 1, 2
-MODELS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
-    "logistic": (lambda: LogisticRegression(C=10, max_iter=3000), Ridge),
-    "svm": (lambda: SVC(C=300, gamma=0.003), lambda: SVR(C=1)),
-    "forest": (
-        lambda: RandomForestClassifier(300, class_weight="balanced_subsample", random_state=0),
-        lambda: RandomForestRegressor(300, max_features=1 / 3, random_state=0),
-    ),
+FOREST = argparse.Namespace(trees=300, seed=0, jobs=1)
+MODELS: dict[str, Callable[[Task], Any]] = {
+    "logistic": lambda t: LogisticRegression(C=10, max_iter=3000) if t.classes else Ridge(),
+    "svm": lambda t: SVC(C=300, gamma=0.003) if t.classes else SVR(C=1),
+    "forest": lambda t: forest(t, FOREST),
 }
-"""Of scikit-learn: for classes and for values, of standardised bands."""
+"""Of scikit-learn, of standardised bands."""
 DEAL = 7
 """Seed of how blocks are dealt, which no option changes: figures are of the same folds."""
 
@@ -102,10 +100,9 @@ def write_folds(recipe: Recipe, options: argparse.Namespace, folder: Path) -> li
     return found
 
 
-def left_out(recipe: Recipe, folder: Path) -> dict[str, list[tuple[NDArray[Any], ...]]]:
-    """Train on a fold; return labels and predictions of its left-out part by task."""
+def leave_out(recipe: Recipe, folder: Path, metrics: Mapping[str, TaskStatistics]) -> None:
+    """Train on a fold; add labels and predictions of its left-out part."""
     fabric = start_fabric(recipe.training)
-    found: dict[str, list[tuple[NDArray[Any], ...]]] = {}
     with open_recipe(recipe) as opened:
         fit, _ = prepare(fabric, recipe, opened, folder)
         fit.run(SilentLog())
@@ -115,63 +112,41 @@ def left_out(recipe: Recipe, folder: Path) -> dict[str, list[tuple[NDArray[Any],
                 trim = network.spec.patch // 2
                 maps = predict_fold(network, view, trim=trim, device=fabric.device)
                 for name, target in whole_targets(view).items():
-                    predicted = maps[name]
-                    use = np.isfinite(target) & np.isfinite(predicted)
-                    use &= (target >= 0) & (predicted >= 0) if target.dtype.kind == "i" else use
-                    found.setdefault(name, []).append((target[use], predicted[use]))
-    return found
+                    metrics[name].update(target, maps[name])
 
 
-def left_out_by(model: str, recipe: Recipe) -> dict[str, list[tuple[NDArray[Any], ...]]]:
-    """Do what :func:`left_out` does with a model of scikit-learn for each task."""
-    found: dict[str, list[tuple[NDArray[Any], ...]]] = {}
+def leave_out_by(model: str, recipe: Recipe, metrics: Mapping[str, TaskStatistics]) -> None:
+    """Do what :func:`leave_out` does with a model of scikit-learn for each task."""
     with open_recipe(recipe) as opened:
         train, shown = (
             [gather(scene, fold, ()) for scene in opened.scenes] for fold in (TRAIN, VALIDATION)
         )
     for task in recipe.tasks_list():
-        make = MODELS[model][0 if task.classes else 1]
         features, labels, _ = table(train, task)
-        fitted = make_pipeline(StandardScaler(), make()).fit(features, labels)
+        fitted = make_pipeline(StandardScaler(), MODELS[model](task)).fit(features, labels)
         features, labels, _ = table(shown, task)
         predicted = fitted.predict(features)
         if not task.classes and task.range is not None:
             predicted = predicted.clip(*task.range)
-        found[task.name] = [(labels, predicted)]
-    return found
-
-
-def score(task: Task, pairs: list[tuple[NDArray[Any], ...]]) -> dict[str, float]:
-    """Return the scores of a task over all left-out parts together."""
-    labels, predicted = map(np.concatenate, zip(*pairs, strict=True))
-    if task.classes:
-        side = task.channels
-        counts = class_counts(labels, predicted, n_classes=side)
-        found = class_scores(counts.reshape(side, side))
-    else:
-        found = value_scores(value_sums(labels, predicted))
-    return {name: float(value) for name, value in found.items()}
+        metrics[task.name].update(labels, predicted)
 
 
 def run(options: argparse.Namespace, seed: int, folds: list[list[str]]) -> dict[str, Any]:
-    """Return the scores of one seed over all folds, by task."""
-    pooled: dict[str, list[tuple[NDArray[Any], ...]]] = {}
-    tasks: dict[str, Task] = {}
+    """Return the scores of one seed over all folds together, by task."""
+    metrics: dict[str, TaskStatistics] = {}
     for sets in folds:
         chosen = [*options.overrides, *sets, f"training.seed={seed}"]
         recipe = load_recipe(options.recipe, data=options.data, overrides=chosen)
         to_the_end = {"validate_every": recipe.training.epochs, "patience": None}
         training = recipe.training.model_copy(update=to_the_end)
-        tasks = {task.name: task for task in recipe.tasks_list()}
         recipe = recipe.model_copy(update={"training": training})
+        metrics = metrics or {task.name: TaskStatistics(task) for task in recipe.tasks_list()}
         if options.model in MODELS:
-            found = left_out_by(options.model, recipe)
+            leave_out_by(options.model, recipe, metrics)
         else:
             with tempfile.TemporaryDirectory() as folder:
-                found = left_out(recipe, Path(folder))
-        for name, pairs in found.items():
-            pooled.setdefault(name, []).extend(pairs)
-    return {name: score(tasks[name], pairs) for name, pairs in pooled.items()}
+                leave_out(recipe, Path(folder), metrics)
+    return {name: metric.compute() for name, metric in metrics.items()}
 
 
 def main() -> None:
@@ -205,8 +180,7 @@ def main() -> None:
     }  # fmt: skip
     print(json.dumps(line), flush=True)
     if options.record is not None:
-        with options.record.open("a") as file:
-            file.write(json.dumps(line, sort_keys=True) + "\n")
+        append_result(options.record, line)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,8 @@ settings.load_profile("ci")
 # tests start: what is ignored is inherited.
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
     if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, signal.SIG_DFL)
-if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+        _interrupts = _number == signal.SIGINT
+        signal.signal(_number, signal.default_int_handler if _interrupts else signal.SIG_DFL)
 sys.path.insert(0, str(Path(__file__).parent))  # for --import-mode=importlib
 
 

@@ -18,8 +18,6 @@ OPTIONS = {
 }
 TYPED = re.compile(r"(?:^ {4}|`)hsimap ([^`\n#]+)", re.MULTILINE)
 OPTION = re.compile(r"`(--[a-z][a-z-]*)")
-
-
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#]+)[^)]*\)")
 
 
