@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -17,12 +17,12 @@ from hsimap.products import (
     PROJECT,
     VECTORS,
     MapFolder,
+    Preview,
     describe_layers,
     read_manifest,
     sync_path,
     write_layer,
     write_manifest,
-    write_preview,
     write_project,
 )
 from hsimap.streams import side_by_side
@@ -54,6 +54,11 @@ def read_finished(folder: Path) -> dict[str, Any]:
     if not (folder / MANIFEST).exists():
         return {}
     return dict(read_manifest(folder))
+
+
+def load_for_finish() -> None:
+    """Load what writes the project, which takes half a second: best done beside the network."""
+    import_module(VECTORS)
 
 
 def finalise(
@@ -89,14 +94,8 @@ def finalise(
     layers = tuple(product.layer for product, _ in stores)
     name = record["scene"]["name"]
     maps = MapFolder(name=name, path=staging, layers=layers)
-    with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
-        pool.submit(import_module, VECTORS)  # takes a while, which the maps take as well
-        written = _write_maps(staging, stores)
-        preview = pool.submit(write_preview, staging / PREVIEW, layers, staging)
-        project = write_project(
-            staging / PROJECT, [maps], title=name, lines=beside.lines, home=folder
-        )
-        preview.result()
+    written = _write_maps(staging, stores)
+    project = write_project(staging / PROJECT, [maps], title=name, lines=beside.lines, home=folder)
     written += [staging / PREVIEW, *project, *beside.files]
     crash_point("project-written")
     _publish(written, folder, run)
@@ -115,14 +114,25 @@ def finalise(
 
 
 def _write_maps(staging: Path, stores: list[tuple[Product, LayerStore]]) -> list[Path]:
-    """Finish the maps, some at a time; return the files in the order of the maps."""
+    """Finish the maps, some at a time, and draw each; return the files in the order of the maps."""
 
     def write(item: tuple[Product, LayerStore]) -> list[Path]:
         product, store = item
         return write_layer(staging, product.layer, store.read, writer=store.cog)
 
-    written = side_by_side(write, stores, workers=MAPS_AT_A_TIME)
-    return [path for paths in written for path in paths]
+    preview = Preview([product.layer for product, _ in stores])
+    written: list[Path] = []
+    drawn: list[Future[None]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
+        for paths in side_by_side(write, stores, workers=MAPS_AT_A_TIME):
+            product, _ = stores[len(drawn)]
+            drawn.append(pool.submit(preview.add, product.layer, paths[0]))
+            written += paths
+        load_for_finish()
+    for picture in drawn:
+        picture.result()
+    preview.save(staging / PREVIEW)
+    return written
 
 
 def _publish(written: list[Path], folder: Path, run: RunFolder) -> None:

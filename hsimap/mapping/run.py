@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hsimap.crashpoints import crash_point, planned_crash
 from hsimap.mapping.checks import check_unchanged, is_finished, make_folder
-from hsimap.mapping.commit import finalise, read_finished
+from hsimap.mapping.commit import finalise, load_for_finish, read_finished
 from hsimap.mapping.engine import rows_needed
 from hsimap.mapping.events import Listener, ignore
 from hsimap.mapping.identity import record_of
@@ -188,5 +189,7 @@ class _Job:
         engine = engine_of(self._opened, self._tile_counter(progress))
         wanted = self._book.wanted
         self._book.start(len(rows_needed(self._tiles, wanted)))
-        self._book.fill(engine.squares(wanted), streams=self._opened.plan.streams)
+        with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
+            pool.submit(load_for_finish)
+            self._book.fill(engine.squares(wanted), streams=self._opened.plan.streams)
         crash_point("strips-complete")

@@ -31,7 +31,7 @@ from hsimap.products._manifest import (
     verify_folder,
     write_manifest,
 )
-from hsimap.products._preview import write_preview
+from hsimap.products._preview import Preview
 from hsimap.products._project import PROJECT, write_project
 from hsimap.products._quicklook import write_quicklook
 from hsimap.products._read import RasterFile
@@ -57,6 +57,7 @@ __all__ = [
     "Layer",
     "MapFolder",
     "MapReader",
+    "Preview",
     "RasterFile",
     "describe_layers",
     "file_entry",
@@ -79,7 +80,6 @@ __all__ = [
     "write_footprints",
     "write_layer",
     "write_manifest",
-    "write_preview",
     "write_project",
     "write_quicklook",
     "write_sheet",

@@ -37,46 +37,50 @@ _FONT: Final = "mpl-data/fonts/ttf/DejaVuSans.ttf"
 """In matplotlib, which is not loaded for it: its own drawing took 2 s a sheet."""
 
 
-def write_preview(path: Path, layers: Sequence[Layer], folder: Path, *, title: str = "") -> None:
-    """Draw every map with its legend on one sheet.
+class Preview:
+    """A sheet on which maps are drawn with their legends, each as soon as it is there.
 
     Parameters
     ----------
-    path : Path
-        The PNG.
     layers : sequence of Layer
-        What to draw; probabilities show the highest class, and flags are left out.
-    folder : Path
-        Where the maps are.
-    title : str
-        Over the sheet.
+        What is to be drawn; probabilities show the highest class, and flags are left out.
     """
-    from PIL import Image, ImageDraw
 
-    layers = [layer for layer in layers if layer.kind != "flags"]
-    n_cols = min(len(layers), 4)
-    n_rows = -(-len(layers) // n_cols)
-    aspect = min(max(layers[0].grid.height / layers[0].grid.width, 0.4), 2.5)
-    size = (_MAP, round(_MAP * aspect)) if aspect <= 1 else (round(_MAP / aspect), _MAP)
-    cell = (size[0] + _LEGEND, size[1] + _TITLE + _GAP)
-    top = _TITLE + _GAP if title else _GAP
-    sheet = Image.new("RGB", (n_cols * cell[0] + _GAP, n_rows * cell[1] + top), "white")
-    draw = ImageDraw.Draw(sheet)
-    if title:
-        draw.text((sheet.width // 2, top // 2), title, "black", _font(15), anchor="mm")
-    for index, layer in enumerate(layers):
-        left = _GAP + index % n_cols * cell[0]
-        place = (left, top + index // n_cols * cell[1] + _TITLE)
-        middle = (left + size[0] // 2, place[1] - _TITLE // 2)
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        from PIL import Image, ImageDraw
+
+        shown = [layer for layer in layers if layer.kind != "flags"]
+        self._cells = {layer.name: index for index, layer in enumerate(shown)}
+        self._n_cols = min(len(shown), 4)
+        aspect = min(max(shown[0].grid.height / shown[0].grid.width, 0.4), 2.5)
+        self._size = (_MAP, round(_MAP * aspect)) if aspect <= 1 else (round(_MAP / aspect), _MAP)
+        self._cell = (self._size[0] + _LEGEND, self._size[1] + _TITLE + _GAP)
+        width = self._n_cols * self._cell[0] + _GAP
+        height = -(-len(shown) // self._n_cols) * self._cell[1] + _GAP
+        self._sheet = Image.new("RGB", (width, height), "white")
+        self._draw = ImageDraw.Draw(self._sheet)
+
+    def add(self, layer: Layer, source: Path) -> None:
+        """Draw a map whose file is ``source`` where its place is, flags nowhere."""
+        from PIL import Image
+
+        if layer.name not in self._cells:
+            return
+        row, col = divmod(self._cells[layer.name], self._n_cols)
+        (width, height), draw = self._size, self._draw
+        left, top = _GAP + col * self._cell[0], _GAP + row * self._cell[1] + _TITLE
+        middle = (left + width // 2, top - _TITLE // 2)
         draw.text(middle, layer.label, "black", _font(13), anchor="mm")
-        source = folder / f"{layer.name}.tif"
         if layer.kind == "classes":
-            picture = _draw_classes(draw, layer, source, (place[0] + size[0] + 8, place[1]))
+            picture = _draw_classes(draw, layer, source, (left + width + 8, top))
         else:
-            corner = (place[0] + size[0] + 10, place[1] + size[1] // 10)
-            picture = _draw_values(draw, layer, source, corner, size[1] * 8 // 10)
-        sheet.paste(picture.resize(size, Image.Resampling.NEAREST), place)
-    sheet.save(path, compress_level=_PNG_LEVEL)
+            corner = (left + width + 10, top + height // 10)
+            picture = _draw_values(draw, layer, source, corner, height * 8 // 10)
+        self._sheet.paste(picture.resize(self._size, Image.Resampling.NEAREST), (left, top))
+
+    def save(self, path: Path) -> None:
+        """Write the PNG."""
+        self._sheet.save(path, compress_level=_PNG_LEVEL)
 
 
 def _draw_classes(draw: ImageDraw, layer: Layer, source: Path, corner: tuple[int, int]) -> Image:

@@ -17,13 +17,13 @@ from hsimap.errors import StorageError, UsageError, VerificationError
 from hsimap.geometry import Grid
 from hsimap.products import (
     Layer,
+    Preview,
     flag_layer,
     is_map_folder,
     read_manifest,
     verify_folder,
     write_layer,
     write_manifest,
-    write_preview,
 )
 from hsimap.products._cog import encode_tiles, loud_gdal
 from hsimap.tasks import ClassLabel, Kind, Task
@@ -233,9 +233,11 @@ def test_the_preview_shows_every_colour_of_a_class_map(tmp_path):
 
     where = grid(60, 90)
     classes, values = layer("classes", TREES, where), layer("values", HEIGHT, where)
-    write_layer(tmp_path, classes, reader(class_map(60, 90)))
-    write_layer(tmp_path, values, reader(np.full((1, 60, 90), 15, np.float32)))
-    write_preview(tmp_path / "preview.png", [classes, values], tmp_path, title="line")
+    maps = class_map(60, 90), np.full((1, 60, 90), 15, np.float32)
+    preview = Preview([classes, values])
+    for drawn, pixels in zip((classes, values), maps, strict=True):
+        preview.add(drawn, write_layer(tmp_path, drawn, reader(pixels))[0])
+    preview.save(tmp_path / "preview.png")
     image = (imread(tmp_path / "preview.png")[..., :3] * 255).round().astype(int)
     colors = {tuple(color) for color in image.reshape(-1, 3)}
     assert {(0x1B, 0x78, 0x37), (0x76, 0x2A, 0x83), (0xF2, 0x8E, 0x2B)} <= colors
