@@ -11,7 +11,8 @@ run by ``hsimap predict`` and by that loop in turn, with the scene dropped from 
 and CPU are of the whole process; memory is the peak of the process tree without file-backed pages.
 Ideal is the CPU time of decoding, of the network on the pixels that the plan computes, and of
 encoding the files that were written, each measured alone with one thread, over the cores, and the
-start-up; crowded, the same while every other core does it, too. A case may name a precision: the
+start-up. It is measured in each round, right after the run that it is held against, as the pace of
+a machine changes; what is told is the median of these ratios. A case may name a precision: the
 network is calibrated on S.tif then, accepted without proof, as its weights are random, and run in
 turn with float32 in ONNX Runtime in place of the loop. Peers are further columns of the harness,
 each run once a round. Prints tables in
@@ -32,7 +33,7 @@ import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -156,24 +157,17 @@ def run_column(
     return timed(command, {**environment, "OMP_NUM_THREADS": str(os.cpu_count())})
 
 
-def stages(
-    model: Path, scene: Path, maps: Path, route: list[str], *, copies: int = 1
-) -> dict[str, float]:
-    """Measure the stages alone in a process with one thread; the mean of copies side by side."""
+def stages(model: Path, scene: Path, maps: Path, route: list[str]) -> dict[str, float]:
+    """Measure the stages alone in a process with one thread."""
+    forget(scene)
     command = [sys.executable, str(Path(__file__).with_name("stages.py"))]
     command += [str(model), str(scene), str(maps), MEMORY, *route]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603
-        for _ in range(copies)
-    ]
-    found: list[dict[str, float]] = []
-    for process in started:
-        told, _ = process.communicate()
-        if process.returncode:
-            raise RuntimeError(f"{command} ended with {process.returncode}")
-        found.append(json.loads(told.splitlines()[-1]))
-    return {key: mean(stage[key] for stage in found) for key in found[0]}
+    told = subprocess.run(  # noqa: S603  # our own
+        command, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    found: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
+    return found
 
 
 def case(options: argparse.Namespace, text: str, folder: Path) -> dict[str, Any]:
@@ -190,6 +184,7 @@ def case(options: argparse.Namespace, text: str, folder: Path) -> dict[str, Any]
         reduced = folder / f"{model.name}-reduced"
         model = reduced if reduced.exists() else make_reduced(options.data, model, folder)
     ours: list[dict[str, float]] = []
+    least: list[dict[str, float]] = []
     columns = (LOOP, *options.peers) if precision == "fp32" else (FULL,)
     others: dict[str, list[dict[str, float]]] = {column: [] for column in columns}
     for _ in range(options.rounds):
@@ -201,15 +196,12 @@ def case(options: argparse.Namespace, text: str, folder: Path) -> dict[str, Any]
                 found.append(run_column(options, column, name, scene, folder / "other.tif"))
         shutil.rmtree(maps, ignore_errors=True)
         ours.append(run_hsimap(model, scene, maps, route))
+        least.append(stages(model, scene, maps / scene.stem, route))
         last = {column: found[-1] for column, found in others.items()}
-        print(name, scene.name, ours[-1], last, file=sys.stderr, flush=True)
+        print(name, scene.name, ours[-1], least[-1], last, file=sys.stderr, flush=True)
     again = run_hsimap(model, scene, maps, route)
-    alone, beside = (
-        stages(model, scene, maps / scene.stem, route, copies=n) for n in (1, os.cpu_count() or 1)
-    )
     return {"network": ", ".join([name, *text.split(":")[2:]]), "scene": scene.name, "hsimap": ours,
-            "beside": others, "second_call": again,
-            "stages": alone, "stages_beside": beside}  # fmt: skip
+            "beside": others, "second_call": again, "stages": least}  # fmt: skip
 
 
 def ideal_of(stages: dict[str, float], cores: int) -> float:
@@ -225,16 +217,32 @@ def row(result: dict[str, Any], cores: int) -> str:
     )
     rival = result["beside"].get(LOOP) or result["beside"][FULL]
     loop, other = (median(run[key] for run in rival) for key in ("wall", "mib"))
-    alone = result["stages"]
-    ideal, crowded = (ideal_of(result[key], cores) for key in ("stages", "stages_beside"))
+    alone = result["stages"][0]
+    ideals = [ideal_of(stage, cores) for stage in result["stages"]]
+    over = [run["wall"] / ideal for run, ideal in zip(result["hsimap"], ideals, strict=True)]
     cells = [
         result["network"], result["scene"], f"{wall:.1f}", f"{cpu:.1f}",
-        f"{alone['mpx'] / wall:.2f}", f"{ideal:.1f}", f"{wall / ideal:.2f}",
-        f"{wall / crowded:.2f}", f"{loop:.1f}", f"{wall / loop:.2f}",
+        f"{alone['mpx'] / wall:.2f}", f"{median(ideals):.1f}",
+        f"{median(over):.2f}", f"{loop:.1f}", f"{wall / loop:.2f}",
         f"{alone['ratio']:.3f}", f"{peak:.0f}", f"{other:.0f}",
         f"{result['second_call']['wall']:.1f}",
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
+
+
+STAGES = ("decode", "forward", "encode", "start")
+
+
+def round_rows(results: list[dict[str, Any]], cores: int) -> list[str]:
+    """Return a line for each round: what the ideal is made of, and what the run took."""
+    lines = []
+    for result in results:
+        for run, stage in zip(result["hsimap"], result["stages"], strict=True):
+            cells = [result["network"], result["scene"], *(f"{stage[key]:.1f}" for key in STAGES)]
+            ideal = ideal_of(stage, cores)
+            cells += [f"{ideal:.1f}", f"{run['wall']:.1f}", f"{run['wall'] / ideal:.2f}"]
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def peer_rows(results: list[dict[str, Any]]) -> list[str]:
@@ -273,12 +281,17 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 HEAD = (
-    "| network | scene | wall s | CPU s | Mpx/s | ideal s | wall / ideal | wall / crowded ideal"
+    "| network | scene | wall s | CPU s | Mpx/s | ideal s | wall / ideal"
     " | loop or fp32 s | wall / that"
-    " | computed / mapped | peak MiB | its MiB | second call s |\n" + "|---" * 14 + "|"
+    " | computed / mapped | peak MiB | its MiB | second call s |\n" + "|---" * 13 + "|"
 )
 
 
+ROUNDS = (
+    "| network | scene | decode | network | encode | start | ideal s | wall s | wall / ideal |\n"
+    + "|---" * 9
+    + "|"
+)
 PEERS = "| network | scene | tool | wall s | CPU s | peak MiB | rounds |\n" + "|---" * 7 + "|"
 
 
@@ -303,6 +316,8 @@ def main() -> None:
     results = measured["cases"]
     print(HEAD)
     print("\n".join(row(result, measured["machine"]["cores"]) for result in results))
+    print(f"\n{ROUNDS}")
+    print("\n".join(round_rows(results, measured["machine"]["cores"])))
     print(f"\n{PEERS}")
     print("\n".join(peer_rows(results)))
     if options.plot:
