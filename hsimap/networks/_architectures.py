@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from hsimap.networks import _baseline_settings as baselines
+from hsimap.networks._ensemble import Ensemble
 from hsimap.networks._gsc_vit import GscVit
 from hsimap.networks._mstnet import MstNet
 from hsimap.networks._resnet import DeepLab, ResUNet
@@ -38,11 +39,13 @@ _BUILDERS: Final[Mapping[type[NetworkSettings], Callable[[NetworkSpec, Any], Bac
 
 
 def build_backbone(spec: NetworkSpec) -> Backbone:
-    """Build the architecture that the settings of a specification name.
+    """Build the architecture that the settings of a specification name, as often as they say.
 
     Raises
     ------
     UsageError
         If the settings do not fit the training patch or the outputs.
     """
-    return _BUILDERS[type(spec.settings)](spec, spec.settings)
+    build = _BUILDERS[type(spec.settings)]
+    members = [build(spec, spec.settings) for _ in range(spec.settings.members)]
+    return members[0] if len(members) == 1 else Ensemble(members)

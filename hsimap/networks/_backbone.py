@@ -28,6 +28,11 @@ class Backbone(nn.Module, ABC):
     reach: int
     """One-sided receptive field in pixels, attention window included; an upper bound."""
 
+    @property
+    def members(self) -> tuple[Backbone, ...]:
+        """The networks that it is made of: itself, where it is no ensemble."""
+        return (self,)
+
     @abstractmethod
     def forward(self, x: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Map ``(batch, band, y, x)`` to each task's raw numbers; ``mask``: 1 = valid."""

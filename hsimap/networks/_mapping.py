@@ -85,7 +85,8 @@ class MappingNetwork(nn.Module):
         dict
             Task name to ``(batch, class, y, x)`` class logits, or ``(batch, 1, y, x)`` numbers
             that ``offset + gain * number`` turns into physical units; ``y`` and ``x`` are the
-            input's over the output's stride.
+            input's over the output's stride. In training, those of each member of an ensemble
+            stand one after the other on the batch axis.
 
         Raises
         ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -94,10 +95,10 @@ def compare(settings: Mapping[str, NetworkSettings], *, like: NetworkSpec) -> li
 def _report(spec: NetworkSpec) -> NetworkReport:
     with torch.device("meta"):
         twin = MappingNetwork(spec).eval()
-    parts = {
-        name: sum(p.numel() for p in part.parameters())
-        for name, part in twin.backbone.named_children()
-    }
+    parts = Counter[str]()
+    for member in twin.backbone.members:
+        for name, part in member.named_children():
+            parts[name] += sum(p.numel() for p in part.parameters())
     decoding = sum(n for name, n in parts.items() if name in _DECODING)
     total = sum(parts.values())
     return NetworkReport(

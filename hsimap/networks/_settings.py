@@ -50,6 +50,9 @@ class NetworkSettings(Strict):
     architecture: str = _FIRST
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of feature channels dropped in training."""
+    members: int = Field(default=1, ge=1, le=16)
+    """Networks of these sizes that are trained side by side, each from a start of its own; what
+    they give is averaged. Training and mapping take as many times as long."""
 
     presets: ClassVar[Mapping[str, Sizes]] = {}
     """Name to the sizes that it sets; empty where the architecture has no presets."""

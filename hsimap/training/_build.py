@@ -105,8 +105,9 @@ def build_objective(
             for name, counts in found.class_counts.items()
         }
     network = build_network(spec)
-    if isinstance(network.backbone, SpectralSpatial) and network.backbone.n_components:
-        show_components(network.backbone, spec, found)
+    for member in network.backbone.members:
+        if isinstance(member, SpectralSpatial) and member.n_components:
+            show_components(member, spec, found)
     rules = LossRules(settings=settings.losses, class_weights=weights, limits=found.limits)
     return Objective(network, build_balance(network, settings), rules)
 

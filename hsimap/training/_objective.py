@@ -79,16 +79,19 @@ class Objective(nn.Module):
         logits = self.network.logits(image, valid)
         losses, present = [], []
         for task in self._tasks:
-            target = targets[task.name]
+            numbers, target = logits[task.name], targets[task.name]
+            members = len(numbers) // len(target)
+            if members > 1:  # each has the same labels and its share of the mean
+                target = target.repeat(members, 1, 1)
             if task.kind is Kind.CATEGORICAL:
                 weights = getattr(self, f"weights_{task.name}", None)
-                loss = class_loss(logits[task.name], target, weights, settings=self._settings)
+                loss = class_loss(numbers, target, weights, settings=self._settings)
             else:
                 offset, gain = self._scaling[task.name]
                 limit = self._limits.get(task.name)
                 seen = target if limit is None else target.clamp_max(limit)
                 scaled = (seen - offset) / gain
-                loss = value_loss(logits[task.name], scaled, settings=self._settings)
+                loss = value_loss(numbers, scaled, settings=self._settings)
             losses.append(loss)
             present.append(is_labelled(target).any())
         stacked = torch.stack(losses).detach()
