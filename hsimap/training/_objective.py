@@ -79,10 +79,8 @@ class Objective(nn.Module):
         logits = self.network.logits(image, valid)
         losses, present = [], []
         for task in self._tasks:
-            numbers, target = logits[task.name], targets[task.name]
-            members = len(numbers) // len(target)
-            if members > 1:  # each has the same labels and its share of the mean
-                target = target.repeat(members, 1, 1)
+            numbers = logits[task.name]
+            target = for_each_member(targets[task.name], numbers)
             if task.kind is Kind.CATEGORICAL:
                 weights = getattr(self, f"weights_{task.name}", None)
                 loss = class_loss(numbers, target, weights, settings=self._settings)
@@ -97,3 +95,17 @@ class Objective(nn.Module):
         stacked = torch.stack(losses).detach()
         shown = torch.stack(present).to(stacked.dtype)
         return self.balance(losses, shown), stacked, shown
+
+
+def for_each_member(labels: Tensor, numbers: Tensor) -> Tensor:
+    """Return labels as often as there are members in an ensemble's numbers, one after the other.
+
+    Parameters
+    ----------
+    labels : Tensor
+        ``(batch, ...)``: all members have the same.
+    numbers : Tensor
+        ``(member * batch, ...)``, as the network gives them in training.
+    """
+    members = len(numbers) // len(labels)
+    return labels if members == 1 else labels.repeat(members, *(1,) * (labels.ndim - 1))

@@ -16,7 +16,7 @@ from hsimap.training._balancing import FixedBalance
 from hsimap.training._checkpoints import PRETRAINING, load_checkpoint, save_checkpoint
 from hsimap.training._log import RunLog, SilentLog
 from hsimap.training._loop import Checkpoints, Fit, Position
-from hsimap.training._objective import LossRules, Objective
+from hsimap.training._objective import LossRules, Objective, for_each_member
 from hsimap.training._sampling import PatchSampler, SamplingRules
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ class MaskedBands(Objective):
         for task in self.network.spec.tasks:
             bands = slice(first, first + task.channels)
             first += task.channels
-            weight = counted[:, bands]
-            error = ((raw[task.name] - truth[:, bands]).abs() * weight).sum()
+            numbers = raw[task.name]
+            weight = for_each_member(counted[:, bands], numbers)
+            error = ((numbers - for_each_member(truth[:, bands], numbers)).abs() * weight).sum()
             losses.append(error / weight.sum().clamp_min(1.0))
             present.append(weight.sum() > 0)
         stacked, seen = torch.stack(losses).detach(), torch.stack(present).to(image.dtype)

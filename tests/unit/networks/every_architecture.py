@@ -11,7 +11,11 @@ SMALL = {
     },
     "spectral_spatial": {"width": 8, "dilations": (1, 3), "context": (5, 11)},
     "spectral_spatial-components": {"width": 8, "dilations": (1,), "components": 3},
+    "spectral_spatial-ensemble": {
+        "width": 8, "dilations": (1,), "context": (5,), "components": 3, "members": 2,
+    },
     "unet": {"widths": (4, 6, 6, 8)},
+    "unet-ensemble": {"widths": (4, 6, 6), "members": 2},
     "segnet": {"widths": (4, 6, 6), "convs": (1, 2, 2)},
     "res_unet": {
         "patch": 64, "stem_width": 6, "widths": (12, 12, 16, 16), "blocks": (1, 1, 1, 1),

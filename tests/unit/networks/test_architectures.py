@@ -123,9 +123,10 @@ def test_training_reaches_every_tap_of_every_kernel(make_spec, architecture):
     for _ in range(4):
         image = 100 + 50 * torch.randn(3, 5, patch, patch)
         raw = network.logits(image, torch.ones(3, 1, patch, patch))
-        classes = torch.randint(0, 3, (3, patch, patch))
+        answers = len(raw["cover"])  # of each member of an ensemble
+        classes = torch.randint(0, 3, (answers, patch, patch))
         loss = nn.functional.cross_entropy(raw["cover"], classes)
-        loss = loss + (raw["height"] - torch.randn(3, 1, patch, patch)).abs().mean()
+        loss = loss + (raw["height"] - torch.randn(answers, 1, patch, patch)).abs().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

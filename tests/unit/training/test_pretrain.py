@@ -57,8 +57,13 @@ def test_runs_of_bands_are_hidden(share):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"architecture": "taiga", "preset": "tiny"}, {"architecture": "unet"}, {}],
-    ids=["taiga", "unet", "spectral_spatial"],
+    [
+        {"architecture": "taiga", "preset": "tiny"},
+        {"architecture": "unet"},
+        {"architecture": "unet", "members": 2},
+        {},
+    ],
+    ids=["taiga", "unet", "ensemble", "spectral_spatial"],
 )
 def test_everything_but_the_heads_is_taken_over(settings):
     torch.manual_seed(0)
@@ -83,9 +88,11 @@ def objective(own, share=0.5):
     return MaskedBands(restoring_twin(own), statistics, share=share)
 
 
-def test_the_loss_is_of_hidden_bands_and_valid_pixels():
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_loss_is_of_hidden_bands_and_valid_pixels(members):
     torch.manual_seed(0)
-    masked = objective(network())
+    sizes = {"architecture": "spectral_spatial", "width": 8, "dilations": [1]}
+    masked = objective(network(members=members, **sizes))
     for name, weight in masked.network.named_parameters():
         if "head" in name:
             torch.nn.init.zeros_(weight)
