@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hsimap.arrays import namespace
 from hsimap.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def decode_classes(task: Task, probabilities: Any) -> Any:  # noqa: ANN401  # of
     array
         ``(y, x) uint8`` in the same place: class codes, 255 = invalid.
     """
-    xp = array_namespace(probabilities)
+    xp = namespace(probabilities)
     table = xp.asarray(task.codes, device=device(probabilities))
     codes = table[xp.argmax(probabilities, axis=0)]
     codes[~xp.all(xp.isfinite(probabilities), axis=0)] = CLASS_NODATA

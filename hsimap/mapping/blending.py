@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsimap.mapping.arrays import copy, there, zeros
+from hsimap.arrays import copy, there, zeros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hsimap.mapping.arrays import Array
+    from hsimap.arrays import Array
     from hsimap.mapping.tiling import Tile, TilePlan
 
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from hsimap.mapping.arrays import here, there
+from hsimap.arrays import here, namespace, there
 from hsimap.mapping.flags import with_confidence
 from hsimap.mapping.intervals import Bound, bounded_tasks
 from hsimap.products import Layer, flag_layer
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hsimap.arrays import Array
     from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
-    from hsimap.mapping.arrays import Array
     from hsimap.mapping.settings import MapSettings, Probabilities
 
 _FLAG_COLORS: Final = ("#4d4d4d", "#999999", "#d73027", "#91bfdb", "#fc8d59", "#fee090", "#c2a5cf")
@@ -150,7 +149,7 @@ def encode(layer: Layer, values: Array, valid: NDArray[np.bool_]) -> NDArray[np.
         codes = decode_classes(layer.task, values)
         codes[~there(valid, values)] = CLASS_NODATA
         return here(codes)[None]
-    xp = array_namespace(values)
+    xp = namespace(values)
     sound = xp.all(xp.isfinite(values), axis=0)
     sound &= there(valid, values)
     if layer.kind == "values":

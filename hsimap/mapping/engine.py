@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hsimap.arrays import Array
     from hsimap.geometry import Window
     from hsimap.mapping.adapter import FlaggedSource
-    from hsimap.mapping.arrays import Array
     from hsimap.mapping.flags import Area
     from hsimap.mapping.forwards import TilePixels, TileResult
     from hsimap.mapping.tiling import Tile, TilePlan

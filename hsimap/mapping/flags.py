@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from hsimap.mapping.arrays import here
+from hsimap.arrays import here, namespace
 from hsimap.scenes import Quality, near_missing, valid_of
 from hsimap.tasks import Kind, Role
 
@@ -16,9 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hsimap.arrays import Array
     from hsimap.geometry import Window
     from hsimap.mapping.adapter import Source
-    from hsimap.mapping.arrays import Array
     from hsimap.mapping.tiling import Tile, TilePlan
     from hsimap.tasks import Output
 
@@ -111,7 +110,7 @@ def with_confidence(
         if output.kind is not Kind.CATEGORICAL or output.role not in _SHARES:
             continue
         shares = values[output.name]
-        low = here(array_namespace(shares).max(shares, axis=0) < SURE)
+        low = here(namespace(shares).max(shares, axis=0) < SURE)
         if output.stride > 1:
             low = low.repeat(output.stride, axis=0).repeat(output.stride, axis=1)
         unsure |= low[: flags.shape[0], : flags.shape[1]]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hsimap.arrays import Array
     from hsimap.mapping.adapter import FlaggedSource
-    from hsimap.mapping.arrays import Array
     from hsimap.mapping.flags import Area
     from hsimap.mapping.tiling import Tile, TilePlan
     from hsimap.runtimes import Runtime

@@ -1,5 +1,8 @@
 """What is blended and encoded on a device has the bytes of what is done on the host."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Pointwise, output, plans, source
 
+from hsimap.arrays import here, there
 from hsimap.geometry import Grid
-from hsimap.mapping.arrays import here, there
 from hsimap.mapping.encoding import encode
 from hsimap.mapping.engine import Engine
 from hsimap.mapping.flags import with_confidence
@@ -113,3 +116,13 @@ def test_a_host_array_stays_where_both_are_there():
     moved = there(host, torch.zeros(1))
     assert isinstance(moved, torch.Tensor)
     assert there(moved, moved) is moved
+
+
+def test_numpy_is_its_own_namespace_and_no_stand_in_is_loaded():
+    code = (
+        "import sys, numpy as np; from hsimap.arrays import copy, namespace, zeros;"
+        "a = np.ones((2, 3), np.float32); assert namespace(a) is np; b = copy(a); b += 1;"
+        "assert a.sum() == 6 and zeros((2,), a).dtype == np.float32;"
+        "assert 'array_api_compat.numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
