@@ -295,11 +295,16 @@ ROUNDS = (
 PEERS = "| network | scene | tool | wall s | CPU s | peak MiB | rounds |\n" + "|---" * 7 + "|"
 
 
+def absolute(text: str) -> Path:
+    """Return a path that other working folders understand, too."""
+    return Path(text).resolve()
+
+
 def main() -> None:
     """Run the cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--harness", type=Path)
+    parser.add_argument("--data", type=absolute)
+    parser.add_argument("--harness", type=absolute)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cases", nargs="+", default=CASES)
     parser.add_argument("--peers", nargs="*", default=())
