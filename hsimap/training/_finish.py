@@ -151,7 +151,7 @@ def save_bundle(out: Path, trained: Trained, *, overwrite: bool) -> Bundle:
         provenance=_provenance(recipe, seams, parity)
         | dict(trained.facts)
         | spare
-        | {"cpu_seconds_finishing": round(time.process_time() - started, 1)},
+        | {"cpu_seconds_finishing": round(time.process_time() - started, 3)},
     )
     weights = {name: _stored(value) for name, value in network.state_dict().items()}
     files = {"weights.safetensors": save_safetensors(weights), "network.onnx": onnx}

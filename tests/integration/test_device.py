@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from hsimap import arrays
 from hsimap.bundle import Bundle
 from hsimap.errors import OutputExistsError, ResourceError
-from hsimap.mapping import MapSettings, arrays, map_scene
+from hsimap.mapping import MapSettings, map_scene
 from hsimap.mapping import run as run_module
 from hsimap.mapping.prepare import open_route
 from hsimap.runtimes import _torch
