@@ -124,11 +124,11 @@ def _write_maps(staging: Path, stores: list[tuple[Product, LayerStore]]) -> list
     written: list[Path] = []
     drawn: list[Future[None]] = []
     with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
+        pool.submit(load_for_finish)  # where no network ran beside it
         for paths in side_by_side(write, stores, workers=MAPS_AT_A_TIME):
             product, _ = stores[len(drawn)]
             drawn.append(pool.submit(preview.add, product.layer, paths[0]))
             written += paths
-        load_for_finish()
     for picture in drawn:
         picture.result()
     preview.save(staging / PREVIEW)
