@@ -6,7 +6,6 @@ from hsimap.networks._mapping import MappingNetwork, build_network
 from hsimap.networks._report import ComparisonRow, NetworkReport, compare, report
 from hsimap.networks._settings import NetworkSettings, architectures, read_settings
 from hsimap.networks._spec import NetworkSpec, NormalisationSpec
-from hsimap.networks._spectral_spatial import SpectralSpatial
 from hsimap.networks._taiga_settings import dilation_rates, pooling_blocks
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "NetworkSettings",
     "NetworkSpec",
     "NormalisationSpec",
-    "SpectralSpatial",
     "architectures",
     "build_network",
     "compare",

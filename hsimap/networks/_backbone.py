@@ -27,6 +27,11 @@ class Backbone(nn.Module, ABC):
     """Input sides are not below this, in pixels."""
     reach: int
     """One-sided receptive field in pixels, attention window included; an upper bound."""
+    n_components: int = 0
+    """Common components of the training's spectra that there is room for."""
+
+    def show_components(self, weights: Tensor) -> None:
+        """Take what weighs normalised bands, ``(component, band)``, where there is room for it."""
 
     @property
     def members(self) -> tuple[Backbone, ...]:

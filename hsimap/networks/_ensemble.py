@@ -32,12 +32,17 @@ class Ensemble(Backbone):
         self.parts = nn.ModuleList(members)
         first = members[0]
         self.alignment, self.least_side = first.alignment, first.least_side
-        self.reach = first.reach
+        self.reach, self.n_components = first.reach, first.n_components
 
     @property
     def members(self) -> tuple[Backbone, ...]:
         """The networks."""
         return tuple(self.parts)  # type: ignore[arg-type]  # a ModuleList forgets what is in it
+
+    def show_components(self, weights: Tensor) -> None:
+        """Show them to every member."""
+        for member in self.members:
+            member.show_components(weights)
 
     def forward(self, x: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Map ``(batch, band, y, x)`` to the mean of the members' numbers.

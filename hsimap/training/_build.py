@@ -8,13 +8,7 @@ import numpy as np
 import torch
 
 from hsimap.errors import UsageError
-from hsimap.networks import (
-    NetworkSpec,
-    NormalisationSpec,
-    SpectralSpatial,
-    build_network,
-    read_settings,
-)
+from hsimap.networks import NetworkSpec, NormalisationSpec, build_network, read_settings
 from hsimap.tasks import Kind, main_output
 from hsimap.training._balancing import DynamicAverage, FixedBalance, UncertaintyBalance
 from hsimap.training._gradnorm import GradNormBalance
@@ -105,22 +99,22 @@ def build_objective(
             for name, counts in found.class_counts.items()
         }
     network = build_network(spec)
-    for member in network.backbone.members:
-        if isinstance(member, SpectralSpatial) and member.n_components:
-            show_components(member, spec, found)
+    if network.backbone.n_components:
+        show_components(network, found)
     rules = LossRules(settings=settings.losses, class_weights=weights, limits=found.limits)
     return Objective(network, build_balance(network, settings), rules)
 
 
-def show_components(backbone: SpectralSpatial, spec: NetworkSpec, found: TrainStatistics) -> None:
+def show_components(network: MappingNetwork, found: TrainStatistics) -> None:
     """Give a network the components of the training's spectra, as weights of normalised bands."""
-    if not spec.normalisation.std:
+    normalisation = network.spec.normalisation
+    if not normalisation.std:
         raise UsageError(
-            f"network.components is {backbone.n_components}, but input.normalise is"
-            f" {spec.normalisation.mode}; set it to standardise or minmax, or the components to 0"
+            f"network.components is {network.backbone.n_components}, but input.normalise is"
+            f" {normalisation.mode}; set it to standardise or minmax, or the components to 0"
         )
-    weights = found.spread.scores * np.asarray(spec.normalisation.std)
-    backbone.show_components(torch.from_numpy(weights))
+    weights = found.spread.scores * np.asarray(normalisation.std)
+    network.backbone.show_components(torch.from_numpy(weights))
 
 
 def build_balance(network: MappingNetwork, settings: TrainingSettings) -> Balance:

@@ -16,9 +16,9 @@ from hsimap.networks import (
     NetworkSettings,
     NetworkSpec,
     NormalisationSpec,
-    SpectralSpatial,
     build_network,
 )
+from hsimap.networks._spectral_spatial import SpectralSpatial
 from hsimap.tasks import Kind, Task, main_output, task_from_mapping
 
 sys.path.insert(0, str(Path(__file__).parent))

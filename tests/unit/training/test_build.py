@@ -100,6 +100,20 @@ def test_a_network_is_shown_the_components_of_the_training():
     assert not shown[0, n:].any()
 
 
+def test_every_member_of_an_ensemble_is_shown_them():
+    spec = with_components(2)
+    several = spec.settings.model_copy(update={"members": 3})
+    both = [
+        build_objective(each, TrainingSettings(), MEASURED).network.backbone
+        for each in (spec, spec.model_copy(update={"settings": several}))
+    ]
+    shown = [member.components for backbone in both for member in backbone.members]
+    assert len(shown) == 4
+    assert shown[0].any()
+    for components in shown[1:]:
+        assert torch.equal(components, shown[0])
+
+
 def test_pretraining_keeps_the_components():
     network = build_objective(with_components(2), TrainingSettings(), MEASURED).network
     before = network.backbone.components.clone()
