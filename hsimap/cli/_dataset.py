@@ -97,3 +97,5 @@ def _fold_lines(found: Dataset) -> Iterator[str]:
         f" (spectra only, never labels)"
     )
     yield found.verdict
+    for offset in found.offsets:
+        yield f"scene {offset.scene}: {offset.verdict}"

@@ -35,6 +35,7 @@ from hsimap.evaluation._fold import (
     unit_ids,
 )
 from hsimap.evaluation._pictures import Picture
+from hsimap.evaluation._registration import LabelOffset, label_offset
 from hsimap.evaluation._results import append_result
 from hsimap.evaluation._samples import FoldSamples, validation_scores
 from hsimap.evaluation._scores import (
@@ -77,6 +78,7 @@ __all__ = [
     "FoldScene",
     "FoldStrip",
     "Geometry",
+    "LabelOffset",
     "ModelEvaluation",
     "Picture",
     "Place",
@@ -105,6 +107,7 @@ __all__ = [
     "exact_auc",
     "fit_intervals",
     "fit_temperature",
+    "label_offset",
     "labelled",
     "make_board",
     "map_fold",

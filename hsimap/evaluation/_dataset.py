@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.ndimage import distance_transform_cdt
 
+from hsimap.evaluation._registration import LabelOffset, label_offset
 from hsimap.evaluation._separability import ClassMoments, Separability, separability
 from hsimap.labels import TEST, TRAIN, VALIDATION
 from hsimap.tasks import Kind
@@ -112,6 +113,8 @@ class Dataset:
     separabilities: tuple[Separability, ...]
     """Of the training pixels; tasks with too few are left out."""
     scenes: tuple[SceneFolds, ...]
+    offsets: tuple[LabelOffset, ...]
+    """Where labels lie beside the image; scenes with too few labels are left out."""
     foreign_share: float
     """Share of the pixels in training windows that belong to other folds."""
 
@@ -140,6 +143,7 @@ class Dataset:
             "tasks": {found.task.name: found.as_dict() for found in self.distributions},
             "separability": {found.task.name: found.as_dict() for found in self.separabilities},
             "scenes": {scene.scene: scene.as_dict() for scene in self.scenes},
+            "label_offsets": {found.scene: found.as_dict() for found in self.offsets},
             "share_of_training_windows_in_other_folds": self.foreign_share,
             "leaks": list(self.leaks),
         }
@@ -162,11 +166,13 @@ def describe_dataset(
         Share of the pixels in training windows that belong to other folds.
     """
     known = [task for task in tasks if task.kind in {Kind.CATEGORICAL, Kind.CONTINUOUS}]
+    offsets = (label_offset(scene, known) for scene in scenes)
     return Dataset(
         patch=patch,
         distributions=tuple(_distributions(scenes, known)),
         separabilities=tuple(_separabilities(scenes, known)),
         scenes=tuple(_folds_of(scene, patch) for scene in scenes),
+        offsets=tuple(found for found in offsets if found is not None),
         foreign_share=foreign_share,
     )
 

@@ -38,6 +38,8 @@ class SceneFiles:
     """By task; a task without labels here is not named."""
     stands: StandSpec | None
     split: SplitSpec
+    label_offset: tuple[float, float]
+    """``(rows, cols)``: how far labels lie below and to the right of the image, in pixels."""
 
 
 def load_recipe(path: Path, *, overrides: Iterable[str] = (), data: Path | None = None) -> Recipe:
@@ -132,6 +134,7 @@ def _files_of(scene: SceneSpec, recipe: Recipe) -> Iterator[SceneFiles]:
         labels=scene.labels,
         stands=scene.stands,
         split=scene.split,
+        label_offset=scene.label_offset,
     )
 
 
@@ -162,6 +165,7 @@ def _generated(scene: SceneSpec, folder: Path, recipe: Recipe, *, name: str) -> 
         labels=labels | scene.labels,
         stands=scene.stands or StandSpec(raster=str(folder / STANDS)),
         split=scene.split or SplitSpec(raster=str(folder / SPLIT)),
+        label_offset=scene.label_offset,
     )
 
 

@@ -21,6 +21,9 @@ def _checked_tasks(tasks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]
     return tasks
 
 
+_Offset = Annotated[float, Field(ge=-16, le=16)]
+
+
 class SampleSpec(Settings):
     """A synthetic scene, generated into the cache when it is first needed."""
 
@@ -52,6 +55,10 @@ class SceneSpec(Settings):
     """Folds: {raster, band, train, validation, test}, {field, shares, seed}, {field, train, ...},
     {blocks: {size, buffer, shares, seed}}, {stands: {shares, seed}} or {stands: {table: ...}};
     each with context: share or mask."""
+    label_offset: Annotated[tuple[_Offset, _Offset], Field(strict=False)] = (0.0, 0.0)
+    """[rows, columns]: how far labels, stands and folds lie below and to the right of the image, in
+    pixels and parts of one; `hsimap inspect RECIPE` measures it. Training and evaluation see the
+    image moved there; maps of `hsimap predict` lie on the image."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

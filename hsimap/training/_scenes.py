@@ -19,7 +19,8 @@ from hsimap.labels import (
     read_stands,
     shared_stand_folds,
 )
-from hsimap.mapping.adapter import SceneAdapter
+from hsimap.mapping.adapter import SceneAdapter, Source
+from hsimap.mapping.displaced import DisplacedSource
 from hsimap.recipes import scene_files, select_bands
 from hsimap.scenes import open_scene
 from hsimap.spectra import Bands, match_bands
@@ -249,9 +250,11 @@ def _labelled(
     if file.stands is not None:
         stands = read_stands(file.stands, grid=grid, root=file.root)
     counted = _labelled_pixels(readers, grid, file.split.require)
+    beside = any(file.label_offset)
+    source: Source = DisplacedSource(adapter, file.label_offset) if beside else adapter
     scene = LabelledScene(
         name=file.name,
-        source=InMemorySource(adapter, grid) if keep else adapter,
+        source=InMemorySource(source, grid) if keep else source,
         labels={name: readers[name] for name in chosen},
         folds=np.zeros((grid.height, grid.width), np.uint8),
         context=file.split.context,

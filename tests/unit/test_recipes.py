@@ -296,7 +296,7 @@ def test_the_digest_of_older_results_stays(form):
     [
         "training.optimiser=sgd", "training.gradnorm={update_every: 5}", "training.momentum=0.8",
         "training.losses.focal_gamma=1", "training.sampling=balanced", "training.targets=minmax",
-        "training.augment.smoothing=20",
+        "training.augment.smoothing=20", "scenes.0.label_offset=[0.5, 0]",
     ],
 )  # fmt: skip
 def test_a_later_field_counts_once_it_is_set(folders, item):

@@ -40,6 +40,7 @@ def dataset_page(found: Dataset, *, recipe: str, notes: Sequence[str]) -> str:
         f" {found.patch} px",
     )
     _folds(page, found)
+    _offsets(page, found)
     _distributions(page, found)
     _separability(page, found)
     if notes:
@@ -79,6 +80,32 @@ def _folds(page: Page, found: Dataset) -> None:
             (folds_figure(scene.picture, () if i else _FOLD_NAMES), f"Folds of {scene.scene}.")
             for i, scene in enumerate(found.scenes[:_MOST_SCENES])
         )
+    )
+
+
+def _offsets(page: Page, found: Dataset) -> None:
+    if not found.offsets:
+        return
+    page.heading("Place of the labels")
+    page.text(
+        "How far the labels of the training and validation folds lie below and to the right of the"
+        " image: where the spectra around them explain them best.",
+    )
+    page.table(
+        ("scene", "pixels", "down [px]", "right [px]", "explained as they are", "moved", "verdict"),
+        [
+            (
+                offset.scene,
+                count(offset.pixels),
+                *(
+                    f"{part:+.2f} ± {error:.2f}"
+                    for part, error in zip(offset.offset, offset.standard_error, strict=True)
+                ),
+                *(percent(share) for share in offset.explained),
+                offset.verdict,
+            )
+            for offset in found.offsets
+        ],
     )
 
 

@@ -126,3 +126,22 @@ def test_stands_of_scenes_that_are_split_alike_are_in_one_fold(folder, truth):
             stands = np.stack([scene.stands for scene in opened.scenes])
         assert all(len(set(folds[stands == k])) == 1 for k in np.unique(stands))
         assert set(folds.ravel()) == {1, 2, 3}
+
+
+def test_labels_beside_the_image_see_it_moved(folder, truth):
+    recipe = recipe_for(folder)
+    scene = recipe.scenes[0].model_copy(update={"label_offset": (1.0, -2.0)})
+    moved = recipe.model_copy(update={"scenes": (scene,)}).at(recipe.root)
+    for cache in (0.0, 1.0):
+        training = recipe.training.model_copy(update={"cache_gib": cache})
+        whole = moved.model_copy(update={"training": training}).at(recipe.root)
+        with open_recipe(recipe) as opened, open_recipe(whole) as beside:
+            values, valid = beside.scenes[0].view(1).read(WHOLE)
+            there, known = opened.scenes[0].view(1).read(WHOLE.shift(rows=-1, cols=2))
+            np.testing.assert_array_equal(values, there)
+            np.testing.assert_array_equal(valid, known)
+            ours, theirs = (scenes.scenes[0].view(1) for scenes in (beside, opened))
+            targets = theirs.targets(WHOLE)
+            for task, labels in ours.targets(WHOLE).items():
+                np.testing.assert_array_equal(labels, targets[task])
+    assert moved.data_digest != recipe.data_digest
