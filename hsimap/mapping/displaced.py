@@ -87,7 +87,7 @@ def resample(
     for band, out in zip(values, result, strict=True):
         found = _along(np.where(valid, band, 0).astype(np.float64), cubic) / weight
         if values.dtype.kind in "iu":
-            limits = np.iinfo(values.dtype)
+            limits = np.iinfo(str(values.dtype))
             found = found.round().clip(limits.min, limits.max)
         out[...] = np.where(inside, found, 0)
     return result, inside
