@@ -13,7 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from hsimap.evaluation import label_offset
+from hsimap.cli._dataset import _lines
+from hsimap.evaluation import describe_dataset, label_offset
+from hsimap.evaluation._registration import _STEPS, _peak
+from hsimap.evaluation.report import dataset_page
+from hsimap.mapping.displaced import cubic_taps
 from hsimap.tasks import task_from_mapping
 from hsimap.training._folds import LabelledScene
 
@@ -80,6 +84,19 @@ def test_labels_in_their_place_are_left_there(tasks):
     assert json.loads(json.dumps(found.as_dict()))["pixels"] == found.pixels
 
 
+PART = st.floats(-0.9, 0.9)
+
+
+@given(st.tuples(PART, PART), st.tuples(PART, PART), st.floats(-1, 1))
+def test_less_noise_between_pixels_is_no_peak(centre, top, gain):
+    places = np.array(centre) + _STEPS
+    left = [np.prod([(cubic_taps(part)[1] ** 2).sum() for part in place]) for place in places]
+    heights = 0.3 - ((places - top) ** 2 @ [0.1, 0.2]) - gain * np.array(left)
+    inside = np.abs(np.subtract(top, centre)).max() <= 1
+    expected = pytest.approx(top, abs=1e-6) if inside else [pytest.approx(np.nan, nan_ok=True)] * 2
+    assert list(_peak(places, heights)) == expected
+
+
 def test_labels_of_the_test_fold_are_not_looked_at():
     whole = scene(3, -2)
     expected = label_offset(whole, (COVER, SHARE))
@@ -122,3 +139,16 @@ def test_labels_alike_for_many_pixels_do_not_tell():
     )
     found = label_offset(blurred, (COVER,))
     assert found is None or not found.is_sure
+
+
+def test_the_analysis_of_a_recipe_tells_it():
+    found = describe_dataset([scene(4, 0)], (COVER, SHARE), patch=8, foreign_share=0.0)
+    rows, cols = found.offsets[0].offset
+    assert f"`label_offset: [{rows:.2f}, {cols:.2f}]`" in found.offsets[0].verdict
+    assert f"scene ground: {found.offsets[0].verdict}" in list(_lines(found))
+    assert found.as_dict()["label_offsets"]["ground"] == found.offsets[0].as_dict()
+    page = dataset_page(found, recipe="ground", notes=())
+    assert "Place of the labels" in page
+    assert f"label_offset: [{rows:.2f}, {cols:.2f}]" in page
+    nothing = replace(found, offsets=())
+    assert "Place of the labels" not in dataset_page(nothing, recipe="ground", notes=())
