@@ -6,40 +6,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
-from hsimap.evaluation._tasks import square_blocks
-from hsimap.geometry import Window
-from hsimap.labels import TRAIN, VALIDATION
+from hsimap.evaluation._fold import labelled
+from hsimap.evaluation._surroundings import MARGIN, labelled_cells, neighbourhoods
 from hsimap.mapping.displaced import cubic_taps
 from hsimap.tasks import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from hsimap.evaluation._fold import Fold, FoldScene
+    from hsimap.evaluation._fold import FoldScene
     from hsimap.tasks import Task
 
-_REACH: Final = 2
-"""Pixels that are searched on each side."""
+_REACH: Final = MARGIN - 2
+"""Pixels that are searched on each side; cubic convolution looks two farther."""
 _STEPS: Final = np.array([(r, c) for r in range(-3, 4) for c in range(-3, 4)]) / 3
 """``(n, 2)`` pixels: where a paraboloid is fitted, around the best whole pixel and then around its
 peak, since the surface is even about that."""
 _ROUNDS: Final = 3
-_MARGIN: Final = _REACH + 2
-"""What the search and the interpolation need around a pixel."""
-_SIDE: Final = 2 * _MARGIN + 1
-_WINDOW: Final = 64
-_MOST_WINDOWS: Final = 256
-_MOST_OF_WINDOW: Final = 500
-_MOST_PIXELS: Final = 6000
 _FEWEST_PIXELS: Final = 100
 _PARTS: Final = 10
 """Parts of the cross-validation; what is left out one by one for the standard error."""
 _FEWEST_BLOCKS: Final = 2 * _PARTS
-_COMPONENTS: Final = 24
 _RIDGE: Final = 1.0
 """Of components with unit variance: as one more pixel in each direction would weigh."""
 _SURE: Final = 3.0
@@ -72,6 +62,12 @@ class LabelOffset:
         return beside and max(self.standard_error) <= _ROUGH
 
     @property
+    def setting(self) -> str:
+        """What to write into the recipe; empty where no offset is told."""
+        rows, cols = self.offset
+        return f"label_offset: [{rows:.2f}, {cols:.2f}]" if self.is_sure else ""
+
+    @property
     def verdict(self) -> str:
         """Return one sentence, and what to write into the recipe where there is an offset."""
         (rows, cols), (d_rows, d_cols) = self.offset, self.standard_error
@@ -81,7 +77,7 @@ class LabelOffset:
         as_is, moved = self.explained
         return (
             f"the labels lie beside the image: {there}; spectra explain {100 * as_is:.1f} % of them"
-            f" as they are, {100 * moved:.1f} % moved: `label_offset: [{rows:.2f}, {cols:.2f}]`"
+            f" as they are, {100 * moved:.1f} % moved: `{self.setting}`"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,11 +113,11 @@ def label_offset(scene: FoldScene, tasks: Sequence[Task]) -> LabelOffset | None:
         None with fewer than 100 labelled pixels whose surroundings are valid or 20 blocks of them,
         or where no place within two pixels explains more than those around it.
     """
-    cells = _cells(scene, [task.name for task in tasks])
+    cells = labelled_cells(scene, tasks)
     blocks = np.concatenate([cell.blocks for cell in cells]) if cells else np.zeros(0, np.int64)
     if len(blocks) < _FEWEST_PIXELS or len(np.unique(blocks)) < _FEWEST_BLOCKS:
         return None
-    around = _neighbourhoods(cells)
+    around = neighbourhoods(cells)
     labels = [
         _columns(task, np.concatenate([cell.targets[task.name] for cell in cells]))
         for task in tasks
@@ -162,113 +158,18 @@ def _search(
     return (rows, cols), (float(error[0]), float(error[1]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Cell:
-    """Labelled pixels of a window, whose surroundings are valid."""
-
-    view: Fold
-    wide: Window
-    """The window and what lies around it."""
-    places: tuple[NDArray[np.intp], NDArray[np.intp]]
-    """Row and column in the window."""
-    targets: Mapping[str, NDArray[Any]]
-    """Task to ``(n,)`` labels."""
-    blocks: NDArray[np.int64]
-    """``(n,)``"""
-
-    def image(self) -> NDArray[np.float32]:
-        """Return ``(band, y, x)`` of the wide window; 0 where not valid."""
-        stored, valid = self.view.read(self.wide)
-        return np.where(valid, self.view.to_network(stored), 0).astype(np.float32)
-
-
-def _cells(scene: FoldScene, names: Sequence[str]) -> list[_Cell]:
-    """Return labelled pixels of both folds, of windows in any order until there are enough."""
-    blocks = square_blocks((scene.folds.shape[0], scene.folds.shape[1]), size=scene.block)
-    views = [scene.view(fold) for fold in (TRAIN, VALIDATION)]
-    windows = [(view, window) for view in views for window in view.windows(_WINDOW)]
-    rng = np.random.default_rng(0)
-    cells, n = list[_Cell](), 0
-    for view, window in (windows[k] for k in rng.permutation(len(windows))[:_MOST_WINDOWS]):
-        if n < _MOST_PIXELS:
-            cells.append(_cell(view, window, names, blocks[window.slices], rng))
-            n += len(cells[-1].blocks)
-    return [cell for cell in cells if len(cell.blocks)]
-
-
-def _cell(
-    view: Fold,
-    window: Window,
-    names: Sequence[str],
-    blocks: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> _Cell:
-    wide = Window(
-        row=window.row - _MARGIN,
-        col=window.col - _MARGIN,
-        height=window.height + 2 * _MARGIN,
-        width=window.width + 2 * _MARGIN,
-    )
-    _, valid = view.read(wide)
-    targets = {name: values for name, values in view.targets(window).items() if name in names}
-    known = np.zeros((window.height, window.width), bool)
-    for values in targets.values():
-        known |= _known(values)
-    clear = sliding_window_view(valid, (_SIDE, _SIDE)).all(axis=(2, 3))
-    found = np.flatnonzero(known & clear)
-    found = np.sort(rng.permutation(found)[:_MOST_OF_WINDOW])
-    rows, cols = np.unravel_index(found, known.shape)
-    return _Cell(
-        view=view,
-        wide=wide,
-        places=(rows, cols),
-        targets={name: values[rows, cols] for name, values in targets.items()},
-        blocks=blocks[rows, cols],
-    )
-
-
-def _neighbourhoods(cells: Sequence[_Cell]) -> NDArray[np.float32]:
-    """Return ``(n, component, y, x)``: principal components with unit variance around pixels."""
-    spectra = np.concatenate([_own(cell) for cell in cells])
-    mean, spread = spectra.mean(axis=0), spectra.std(axis=0)
-    scale = 1 / np.where(spread > 0, spread, np.inf)
-    covariance = np.atleast_2d(np.cov(((spectra - mean) * scale).T))
-    values, vectors = np.linalg.eigh(covariance)
-    kept = values > max(values[-1], 1) * np.finfo(np.float32).eps
-    axes = (vectors[:, kept] / np.sqrt(values[kept]))[:, ::-1][:, :_COMPONENTS]
-    matrix = (scale[:, None] * axes).astype(np.float32)
-    parts = []
-    for cell in cells:
-        centred = cell.image() - mean.astype(np.float32)[:, None, None]
-        image = np.einsum("byx,bk->kyx", centred, matrix)
-        around = sliding_window_view(image, (_SIDE, _SIDE), axis=(1, 2))
-        parts.append(around[:, *cell.places].swapaxes(0, 1))
-    return np.concatenate(parts)
-
-
-def _own(cell: _Cell) -> NDArray[np.float64]:
-    """Return ``(n, band)`` spectra of the labelled pixels."""
-    rows, cols = (place + _MARGIN for place in cell.places)
-    return cell.image()[:, rows, cols].T.astype(np.float64)
-
-
 def _moved(around: NDArray[np.float32], offset: tuple[float, float]) -> NDArray[np.float64]:
     """Return ``(n, component)`` of pixels in an image moved by an offset."""
     (row, rows), (col, cols) = (cubic_taps(part) for part in offset)
-    row, col = row + _MARGIN, col + _MARGIN
+    row, col = row + MARGIN, col + MARGIN
     taken = around[:, :, row : row + len(rows), col : col + len(cols)]
     moved: NDArray[np.float64] = np.einsum("nkyx,y,x->nk", taken, rows, cols, optimize=True)
     return moved
 
 
-def _known(values: NDArray[Any]) -> NDArray[np.bool_]:
-    known: NDArray[np.bool_] = np.isfinite(values) if values.dtype.kind == "f" else values >= 0
-    return known
-
-
 def _columns(task: Task, values: NDArray[Any]) -> NDArray[np.float64]:
     """Return ``(n, column)``: a value, or 0 and 1 for each class; NaN where there is no label."""
-    known = _known(values)[:, None]
+    known = labelled(task, values)[:, None]
     if task.kind is Kind.CATEGORICAL:
         return np.where(known, values[:, None] == np.arange(task.channels), np.nan)
     return values[:, None].astype(np.float64)

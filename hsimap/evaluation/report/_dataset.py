@@ -89,10 +89,19 @@ def _offsets(page: Page, found: Dataset) -> None:
     page.heading("Place of the labels")
     page.text(
         "How far the labels of the training and validation folds lie below and to the right of the"
-        " image: where the spectra around them explain them best.",
+        " image: where the spectra around them explain them best. An offset is told if it is more",
+        "than three standard errors, and those are below a quarter of a pixel.",
     )
     page.table(
-        ("scene", "pixels", "down [px]", "right [px]", "explained as they are", "moved", "verdict"),
+        (
+            "scene",
+            "pixels",
+            "down [px]",
+            "right [px]",
+            "explained as they are",
+            "moved",
+            "for the recipe",
+        ),
         [
             (
                 offset.scene,
@@ -102,7 +111,7 @@ def _offsets(page: Page, found: Dataset) -> None:
                     for part, error in zip(offset.offset, offset.standard_error, strict=True)
                 ),
                 *(percent(share) for share in offset.explained),
-                offset.verdict,
+                offset.setting or "-",
             )
             for offset in found.offsets
         ],
