@@ -149,7 +149,7 @@ def _search(
     for _ in range(_ROUNDS):
         places = peaks[0].clip(1 - _REACH, _REACH - 1) + _STEPS
         surface = np.array([fit.explained(_moved(around, (r, c))) for r, c in places])
-        peaks = np.array([_peak(places, column) for column in surface.T])
+        peaks = _peaks(places, surface)
         if surface[:, 0].max() <= 0 or not np.isfinite(peaks).all():
             return None
     rows, cols = peaks[0].tolist()
@@ -189,14 +189,16 @@ class _Fit:
         self._labels = []
         for values in labels:
             known = np.isfinite(values[:, 0])
-            self._labels.append((values[known], known, parts[known]))
+            members = [parts[known] == part for part in range(_PARTS)]
+            start = _errors_of_means(values[known], members)
+            self._labels.append((values[known], known, members, start))
 
     def explained(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``(1 + part,)`` shares of variance, means over tasks: of all, and without each."""
         design = np.column_stack([features, np.ones(len(features))])
         tasks = []
-        for values, known, parts in self._labels:
-            left, start = _residuals(design[known], values, parts)
+        for values, known, members, start in self._labels:
+            left = _errors(design[known], values, members)
             tasks.append(
                 1 - (left.sum() - np.append(0, left)) / (start.sum() - np.append(0, start))
             )
@@ -204,38 +206,61 @@ class _Fit:
         return shares
 
 
-def _residuals(
-    design: NDArray[np.float64], values: NDArray[np.float64], parts: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return ``(part,)`` squared errors of a regression on the other parts, and of their mean."""
-    members = [parts == part for part in range(_PARTS)]
+def _errors(
+    design: NDArray[np.float64],
+    values: NDArray[np.float64],
+    members: Sequence[NDArray[np.bool_]],
+) -> NDArray[np.float64]:
+    """Return ``(part,)`` squared errors of a regression on the other parts."""
     grams = np.array([design[own].T @ design[own] for own in members])
     sides = np.array([design[own].T @ values[own] for own in members])
     ridge = _RIDGE * np.diag(np.append(np.ones(design.shape[1] - 1), 0.0))
-    left, start = np.zeros(_PARTS), np.zeros(_PARTS)
+    left = np.zeros(_PARTS)
     for part, own in enumerate(members):
         gram, side = grams.sum(axis=0) - grams[part], sides.sum(axis=0) - sides[part]
         solved = np.linalg.lstsq(gram + ridge, side, rcond=None)[0]
         left[part] = ((design[own] @ solved - values[own]) ** 2).sum()
-        mean = side[-1] / max(gram[-1, -1], 1)
-        start[part] = ((values[own] - mean) ** 2).sum()
-    return left, start
+    return left
 
 
-def _peak(places: NDArray[np.float64], heights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return where a paraboloid fitted to heights is highest; NaN if not among the places.
+def _errors_of_means(
+    values: NDArray[np.float64], members: Sequence[NDArray[np.bool_]]
+) -> NDArray[np.float64]:
+    """Return ``(part,)`` squared errors of the mean of the other parts."""
+    means = [values[~own].sum(axis=0) / max((~own).sum(), 1) for own in members]
+    return np.array(
+        [((values[own] - mean) ** 2).sum() for own, mean in zip(members, means, strict=True)]
+    )
+
+
+def _peaks(places: NDArray[np.float64], surface: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where paraboloids fitted to heights are highest; NaN where not among the places.
 
     Between pixels the interpolation takes noise away, and spectra explain more wherever the labels
     lie; the share of the noise that is left is fitted, too, and is no part of the paraboloid.
+
+    Parameters
+    ----------
+    places : ndarray
+        ``(place, 2)`` rows and columns.
+    surface : ndarray
+        ``(place, column)`` heights.
+
+    Returns
+    -------
+    ndarray
+        ``(column, 2)``
     """
-    centre = places.mean(axis=0)
+    centre, low, high = places.mean(axis=0), places.min(axis=0), places.max(axis=0)
     y, x = (places - centre).T
     noise = np.array([np.prod([(cubic_taps(part)[1] ** 2).sum() for part in p]) for p in places])
     terms = np.column_stack([np.ones_like(y), y, x, y * y, x * x, x * y, noise])
-    _, b, c, d, e, f, _ = np.linalg.lstsq(terms, heights, rcond=None)[0]
-    curvature = np.array([[2 * d, f], [f, 2 * e]])
-    if np.linalg.eigvalsh(curvature)[-1] >= 0:
-        return np.full(2, np.nan)
-    top: NDArray[np.float64] = centre - np.linalg.solve(curvature, np.array([b, c]))
-    within = (top >= places.min(axis=0)).all() and (top <= places.max(axis=0)).all()
-    return top if within else np.full(2, np.nan)
+    fitted = np.linalg.lstsq(terms, surface, rcond=None)[0]
+    peaks = np.full((surface.shape[1], 2), np.nan)
+    for peak, (_, b, c, d, e, f, _) in zip(peaks, fitted.T, strict=True):
+        curvature = np.array([[2 * d, f], [f, 2 * e]])
+        if np.linalg.eigvalsh(curvature)[-1] < 0:
+            top = centre - np.linalg.solve(curvature, np.array([b, c]))
+            if (top >= low).all() and (top <= high).all():
+                peak[:] = top
+    return peaks

@@ -40,6 +40,8 @@ class Cell:
     """The window and what lies around it."""
     places: tuple[NDArray[np.intp], NDArray[np.intp]]
     """Row and column in the window."""
+    spectra: NDArray[np.float64]
+    """``(n, band)``"""
     targets: Mapping[str, NDArray[Any]]
     """Task to ``(n,)`` labels."""
     blocks: NDArray[np.int64]
@@ -47,8 +49,7 @@ class Cell:
 
     def image(self) -> NDArray[np.float32]:
         """Return ``(band, y, x)`` of the wide window; 0 where not valid."""
-        stored, valid = self.view.read(self.wide)
-        return np.where(valid, self.view.to_network(stored), 0).astype(np.float32)
+        return _read(self.view, self.wide)[0]
 
 
 def labelled_cells(scene: FoldScene, tasks: Sequence[Task]) -> list[Cell]:
@@ -78,17 +79,18 @@ def _cell(
         height=window.height + 2 * MARGIN,
         width=window.width + 2 * MARGIN,
     )
-    _, valid = view.read(wide)
+    image, valid = _read(view, wide)
     targets = view.targets(window)
     known = np.any([labelled(task, targets[task.name]) for task in tasks], axis=0)
     clear = sliding_window_view(valid, (_SIDE, _SIDE)).all(axis=(2, 3))
     found = np.flatnonzero(known & clear)
     found = np.sort(rng.permutation(found)[:_MOST_OF_WINDOW])
-    rows, cols = np.unravel_index(found, known.shape)
+    rows, cols = np.unravel_index(found, clear.shape)
     return Cell(
         view=view,
         wide=wide,
         places=(rows, cols),
+        spectra=image[:, rows + MARGIN, cols + MARGIN].T.astype(np.float64),
         targets={task.name: targets[task.name][rows, cols] for task in tasks},
         blocks=blocks[rows, cols],
     )
@@ -96,7 +98,7 @@ def _cell(
 
 def neighbourhoods(cells: Sequence[Cell]) -> NDArray[np.float32]:
     """Return ``(n, component, y, x)``: principal components with unit variance around pixels."""
-    spectra = np.concatenate([_own(cell) for cell in cells])
+    spectra = np.concatenate([cell.spectra for cell in cells])
     mean, spread = spectra.mean(axis=0), spectra.std(axis=0)
     scale = 1 / np.where(spread > 0, spread, np.inf)
     covariance = np.atleast_2d(np.cov(((spectra - mean) * scale).T))
@@ -113,7 +115,7 @@ def neighbourhoods(cells: Sequence[Cell]) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
-def _own(cell: Cell) -> NDArray[np.float64]:
-    """Return ``(n, band)`` spectra of the labelled pixels."""
-    rows, cols = (place + MARGIN for place in cell.places)
-    return cell.image()[:, rows, cols].T.astype(np.float64)
+def _read(view: Fold, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return ``(band, y, x)``, 0 where not valid, and ``(y, x)`` True = valid."""
+    stored, valid = view.read(window)
+    return np.where(valid, view.to_network(stored), 0).astype(np.float32), valid

@@ -41,12 +41,12 @@ class DisplacedSource:
 
     def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Return ``(band, y, x)`` stored values and ``(y, x)`` True = valid; outside = invalid."""
-        values, valid = self._source.read(around(window, self._offset))
-        return resample(values, valid, self._offset)
+        values, valid = self._source.read(_around(window, self._offset))
+        return _resample(values, valid, self._offset)
 
 
-def around(window: Window, offset: tuple[float, float]) -> Window:
-    """Return the window that :func:`resample` needs for another one."""
+def _around(window: Window, offset: tuple[float, float]) -> Window:
+    """Return the window that :func:`_resample` needs for another one."""
     return Window(
         row=window.row + cubic_taps(offset[0])[0],
         col=window.col + cubic_taps(offset[1])[0],
@@ -55,7 +55,7 @@ def around(window: Window, offset: tuple[float, float]) -> Window:
     )
 
 
-def resample(
+def _resample(
     values: NDArray[np.generic], valid: NDArray[np.bool_], offset: tuple[float, float]
 ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Interpolate an image at places a part of a pixel beside its own.
@@ -63,7 +63,7 @@ def resample(
     Parameters
     ----------
     values : ndarray
-        ``(band, y, x)`` of the window that :func:`around` names.
+        ``(band, y, x)`` of the window that :func:`_around` names.
     valid : ndarray
         ``(y, x)``, True = valid.
     offset : tuple of float

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from hsimap.cli._dataset import _lines
 from hsimap.evaluation import describe_dataset, label_offset
-from hsimap.evaluation._registration import _STEPS, _peak
+from hsimap.evaluation._registration import _STEPS, _peaks
 from hsimap.evaluation.report import dataset_page
 from hsimap.mapping.displaced import cubic_taps
 from hsimap.tasks import task_from_mapping
@@ -94,7 +94,7 @@ def test_less_noise_between_pixels_is_no_peak(centre, top, gain):
     heights = 0.3 - ((places - top) ** 2 @ [0.1, 0.2]) - gain * np.array(left)
     inside = np.abs(np.subtract(top, centre)).max() <= 1
     expected = pytest.approx(top, abs=1e-6) if inside else [pytest.approx(np.nan, nan_ok=True)] * 2
-    assert list(_peak(places, heights)) == expected
+    assert list(_peaks(places, heights[:, None])[0]) == expected
 
 
 def test_labels_of_the_test_fold_are_not_looked_at():
@@ -114,6 +114,7 @@ def test_too_little_says_nothing():
     few = np.full((SIDE, SIDE), -1)
     few[::10, ::10] = 1
     assert label_offset(replace(whole, labels={"cover": ArrayLabels(few)}), (COVER,)) is None
+    assert label_offset(whole, ()) is None
 
 
 def test_spectra_that_explain_nothing_say_nothing():
