@@ -195,7 +195,7 @@ def encode_classes(
 
 
 def decode_classes(task: Task, probabilities: Any) -> Any:  # noqa: ANN401  # of any library
-    """Take the argmax once and return map codes.
+    """Take the most probable class once, the first one among equals, and return map codes.
 
     Parameters
     ----------
@@ -210,11 +210,15 @@ def decode_classes(task: Task, probabilities: Any) -> Any:  # noqa: ANN401  # of
     array
         ``(y, x) uint8`` in the same place: class codes, 255 = invalid.
     """
-    xp = namespace(probabilities)
-    table = xp.asarray(task.codes, device=device(probabilities))
-    codes = table[xp.argmax(probabilities, axis=0)]
-    codes[~xp.all(xp.isfinite(probabilities), axis=0)] = CLASS_NODATA
-    return codes
+    xp, n = namespace(probabilities), probabilities.shape[0]
+    highest = xp.max(probabilities, axis=0)
+    rank = xp.zeros_like(highest, dtype=xp.uint8)
+    for k in range(n):  # NumPy's argmax takes four times as long
+        is_highest = xp.astype(probabilities[k, ...] == highest, xp.uint8)
+        rank = xp.maximum(rank, is_highest * (n - k))
+    rank *= xp.astype(xp.all(xp.isfinite(probabilities), axis=0), xp.uint8)
+    by_rank = np.concatenate([[CLASS_NODATA], task.codes[::-1]]).astype(np.uint8)
+    return xp.asarray(by_rank, device=device(probabilities))[xp.astype(rank, xp.int64)]
 
 
 def task_from_mapping(name: str, mapping: object) -> Task:

@@ -164,6 +164,10 @@ class SceneAdapter:
         values, flags = self._load(window, out, (None, None))
         return values, flags == 0
 
+    def expect(self, window: Window) -> None:
+        """Let the reader begin with a window inside the scene, if it can: it is read next."""
+        self.scene.expect(window)
+
     def read_flagged(
         self, window: Window, out: NDArray[np.generic] | None = None
     ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:

@@ -91,7 +91,8 @@ class BlockRows:
             below.take(before)
             self._free.append(before.memory)
         if start < bottom and keeps:
-            self._read([shown.part(start, bottom), below.part(max(bottom, first), end)])
+            pieces = [shown.part(start, bottom), below.part(max(bottom, first), end)]
+            self._read(pieces, self._following(window))
         elif start < bottom:
             fresh = self._room(shown.between(start, end), 0)
             self._adapter_fills(fresh, fresh.place)
@@ -109,8 +110,11 @@ class BlockRows:
         values = memory[: self.n_bands * place.height * place.width].reshape(shape)
         return _Rows(place, values, np.empty(shape[1:], np.uint8), memory)
 
-    def _read(self, pieces: Sequence[_Rows]) -> None:
-        """Read rows one below the other, some columns of blocks at a time, each from the top."""
+    def _read(self, pieces: Sequence[_Rows], following: Window | None) -> None:
+        """Read rows one below the other, some columns of blocks at a time, each from the top.
+
+        Once the last of them is under way, the decoders may begin with what is ``following``.
+        """
 
         def read(columns: Window) -> None:
             for rows in pieces:
@@ -119,9 +123,29 @@ class BlockRows:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="columns")
         works = [self._pool.submit(read, columns) for columns in self._columns(pieces[0].place)]
+        if following is not None:
+            works.append(self._pool.submit(self._adapter.expect, following))
         wait(works)  # until every thread has let go of the memory, also where one of them failed
         for work in works:
             work.result()
+
+    def _following(self, window: Window) -> Window | None:
+        """Return what the next window needs of blocks that this one does not reach.
+
+        The columns to the right are next, as in the tile row above; at its end the first ones.
+        """
+        (height, width), right = self._adapter.shape, window.col + window.width
+        beyond = 0 if right >= width else right
+        later = [place for place in self._below if sum(place) > beyond]
+        if not later:
+            return None
+        columns = min(later, key=sum)
+        rows, stop = self._below[columns], sum(columns)
+        left = max(columns[0], round_up(beyond, self._adapter.storage.block[1]))
+        end = min(rows.start + window.height, height)
+        if left >= stop or rows.end >= end:
+            return None
+        return Window(row=rows.end, col=left, height=end - rows.end, width=stop - left)
 
     def _adapter_fills(self, rows: _Rows, place: Window) -> None:
         """Read a part of some rows into their memory."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import platform
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from hsimap.crashpoints import crash_point
-from hsimap.mapping.memory import MAPS_AT_A_TIME
 from hsimap.products import (
     MANIFEST,
     PROJECT,
@@ -19,6 +18,7 @@ from hsimap.products import (
     MapFolder,
     Preview,
     describe_layers,
+    file_entry,
     read_manifest,
     sync_path,
     write_layer,
@@ -28,13 +28,18 @@ from hsimap.products import (
 from hsimap.streams import side_by_side
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
     from pathlib import Path
 
     from hsimap.mapping.encoding import Product
     from hsimap.mapping.journal import RunFolder
     from hsimap.mapping.stripfile import LayerStore
+    from hsimap.products import Layer
 
 PREVIEW: Final = "preview.png"
+_FINISHED_AT_A_TIME: Final = 3
+"""Maps that are finished side by side: while one waits for the disk, others are read back."""
 _STALE_SUFFIXES: Final = (".aux.xml", ".ovr", ".msk")
 _PACKAGES: Final = ("numpy", "rasterio", "onnxruntime-gpu", "onnxruntime", "torch")
 
@@ -94,12 +99,19 @@ def finalise(
     layers = tuple(product.layer for product, _ in stores)
     name = record["scene"]["name"]
     maps = MapFolder(name=name, path=staging, layers=layers)
-    written = _write_maps(staging, stores)
-    project = write_project(staging / PROJECT, [maps], title=name, lines=beside.lines, home=folder)
-    written += [staging / PREVIEW, *project, *beside.files]
+    with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
+        pool.submit(load_for_finish)  # where no network ran beside it
+        preview = Preview(layers)
+        known, drawn = _write_maps(staging, stores, lambda *map_: pool.submit(preview.add, *map_))
+        drawn.append(pool.submit(preview.save, staging / PREVIEW))
+        files = write_project(
+            staging / PROJECT, [maps], title=name, lines=beside.lines, home=folder
+        )
+        for picture in drawn:
+            picture.result()
+    written = [*(staging / file for file in known), staging / PREVIEW, *files, *beside.files]
     crash_point("project-written")
     _publish(written, folder, run)
-    files = [folder / path.name for path in written]
     content = {
         **record,
         **describe_layers(layers),
@@ -108,31 +120,38 @@ def finalise(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(time.monotonic() - started, 3),
     }
-    write_manifest(folder, content, files=files)
+    write_manifest(folder, content, files=[folder / path.name for path in written], known=known)
     crash_point("manifest-written")
     run.remove()
 
 
-def _write_maps(staging: Path, stores: list[tuple[Product, LayerStore]]) -> list[Path]:
-    """Finish the maps, some at a time, and draw each; return the files in the order of the maps."""
+def _write_maps(
+    staging: Path,
+    stores: list[tuple[Product, LayerStore]],
+    draw: Callable[[Layer, Path], Future[None]],
+) -> tuple[dict[str, dict[str, object]], list[Future[None]]]:
+    """Finish the maps, some at a time, and have each drawn.
 
-    def write(item: tuple[Product, LayerStore]) -> list[Path]:
+    Returns
+    -------
+    entries : dict
+        File name to its entry in the manifest, in the order of the maps.
+    drawn : list of Future
+        What ``draw`` gave.
+    """
+
+    def write(item: tuple[Product, LayerStore]) -> dict[Path, dict[str, object]]:
         product, store = item
-        return write_layer(staging, product.layer, store.read, writer=store.cog)
+        paths = write_layer(staging, product.layer, store.read, writer=store.cog)
+        return {path: file_entry(path) for path in paths}
 
-    preview = Preview([product.layer for product, _ in stores])
-    written: list[Path] = []
+    entries: dict[str, dict[str, object]] = {}
     drawn: list[Future[None]] = []
-    with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
-        pool.submit(load_for_finish)  # where no network ran beside it
-        for paths in side_by_side(write, stores, workers=MAPS_AT_A_TIME):
-            product, _ = stores[len(drawn)]
-            drawn.append(pool.submit(preview.add, product.layer, paths[0]))
-            written += paths
-    for picture in drawn:
-        picture.result()
-    preview.save(staging / PREVIEW)
-    return written
+    for found in side_by_side(write, stores, workers=_FINISHED_AT_A_TIME):
+        product, _ = stores[len(drawn)]
+        drawn.append(draw(product.layer, next(iter(found))))
+        entries |= {path.name: entry for path, entry in found.items()}
+    return entries, drawn
 
 
 def _publish(written: list[Path], folder: Path, run: RunFolder) -> None:

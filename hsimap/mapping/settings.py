@@ -16,12 +16,13 @@ from hsimap.mapping.memory import (
     may_use_ncnn,
     output_bytes,
 )
-from hsimap.mapping.tiling import TilePlan, TileRules, even_group, plan_tiles
+from hsimap.mapping.pieces import even_piece, widest_piece
+from hsimap.mapping.tiling import TilePlan, TileRules, plan_tiles
 from hsimap.runtimes import available_cpus, runs_side_by_side
 from hsimap.tasks import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from hsimap.bundle import BundleManifest
     from hsimap.geometry import Grid
@@ -46,9 +47,6 @@ _STREAMS: Final = {False: 1.02, True: 1.05}
 each with its share of the threads, and the same where ncnn may run them: on two cores that saves 5
 to 20 % of a light network's time in ONNX Runtime, nothing of a heavy one's, and 20 to 27 % in ncnn.
 """
-_PIECE_BYTES: Final = 512 << 20
-"""Most that is read in one piece for its width's sake; wider ones cost more memory than time. An
-eighth of it where blocks are decoded once anyway."""
 _BLOCKED: Final = frozenset({"GeoTIFF", "Zarr", "HDF5"})
 """Drivers whose files are decoded a block at a time."""
 _LARGEST_BLOCK: Final = 1024
@@ -189,8 +187,8 @@ def plan_map(
     keeps = storage is None or storage.keeps
     keeping = replace(plain, block=_block_to_keep(storage), keeps=keeps)
     reading = keeping if fits(tiles, keeping) else plain
-    pixel, block = manifest.input.n_bands * itemsize + 1, reading.block
-    at_once = _piece(tiles, pixel, block, lambda n: fits(tiles, replace(reading, at_once=n)))
+    widest = widest_piece(tiles, manifest.input.n_bands * itemsize + 1, reading, storage)
+    at_once = even_piece(tiles, widest, lambda n: fits(tiles, replace(reading, at_once=n)))
     reading = replace(reading, at_once=at_once, is_decoded=_is_decoded(storage))
     return MapPlan(
         tiles=tiles,
@@ -263,13 +261,6 @@ def _streams(manifest: BundleManifest, settings: MapSettings) -> list[int]:
         return []
     threads = settings.threads or available_cpus()
     return [n for n in range(threads, 1, -1) if threads % n == 0]
-
-
-def _piece(tiles: TilePlan, pixel: int, block: int, fits: Callable[[int], bool]) -> int:
-    """Return how many tiles are read at once: in as few pieces as fit, and those of one size."""
-    widest = _PIECE_BYTES // ((8 if block else 1) * tiles.side * tiles.kept * pixel)
-    most = next((n for n in range(min(tiles.n_cols, widest), 1, -1) if fits(n)), 1)
-    return even_group(tiles.n_cols, most)
 
 
 def restrict(plan: MapPlan, area: Area) -> MapPlan:

@@ -33,7 +33,13 @@ def file_entry(path: Path) -> dict[str, object]:
     return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
 
 
-def write_manifest(folder: Path, content: Mapping[str, object], *, files: Sequence[Path]) -> Path:
+def write_manifest(
+    folder: Path,
+    content: Mapping[str, object],
+    *,
+    files: Sequence[Path],
+    known: Mapping[str, dict[str, object]] | None = None,
+) -> Path:
     """Write ``manifest.json`` in one step: it is there and whole, or not there.
 
     Parameters
@@ -44,13 +50,16 @@ def write_manifest(folder: Path, content: Mapping[str, object], *, files: Sequen
         What is known of the run, as plain JSON data.
     files : sequence of Path
         The folder's files, hashed here; those of folders inside it go by their path.
+    known : mapping, optional
+        What :func:`file_entry` said of some of them, by name, when they were made.
     """
-    named = sorted(files)
+    entries = dict(known or {})
+    named = {path.relative_to(folder).as_posix(): path for path in sorted(files)}
+    left = {name: path for name, path in named.items() if name not in entries}
     with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="hashes") as pool:
-        hashed = list(pool.map(file_entry, named))
-    names = [path.relative_to(folder).as_posix() for path in named]
-    entries = dict(zip(names, hashed, strict=True))
-    return _write(folder, {"schema": _SCHEMA, **content, "files": entries})
+        entries |= zip(left, pool.map(file_entry, left.values()), strict=True)
+    whole = {"schema": _SCHEMA, **content, "files": {name: entries[name] for name in named}}
+    return _write(folder, whole)
 
 
 def renew_entries(path: Path) -> bool:

@@ -17,7 +17,8 @@ from hsimap.scenes._quality import (
     stored_value,
     valid_of,
 )
-from hsimap.scenes._scene import PixelReader, Scene
+from hsimap.scenes._reader import PixelReader
+from hsimap.scenes._scene import Scene
 from hsimap.scenes._speed import ReadSpeed, measure_read
 from hsimap.scenes._storage import Storage
 from hsimap.scenes._survey import Survey, survey

@@ -20,7 +20,7 @@ from hsimap.scenes._scene import Scene
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hsimap.scenes._scene import Layer, PixelReader
+    from hsimap.scenes._reader import Layer, PixelReader
 
 _ANGLES: Final = {
     "to-sensor azimuth": "view_azimuth",

@@ -169,6 +169,11 @@ class GdalReader:
             self._pages.give_back()
         return out, mask
 
+    def expect(self, window: Window) -> None:
+        """Begin to decode a window that is read next, if that can be done."""
+        if self._blocks is not None:
+            self._blocks.expect(self._file(), window)
+
     def _decode(
         self,
         file: Any,  # noqa: ANN401

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsimap.geometry import Window
-    from hsimap.scenes._scene import PixelReader
+    from hsimap.scenes._reader import PixelReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,13 @@ from hsimap.scenes._hdf5 import PlaneLayer, chunk_reader, dataset, find, numbers
 from hsimap.scenes._layers import ConstantLayer
 from hsimap.scenes._map_info import grid_of
 from hsimap.scenes._reference import wkt_of
-from hsimap.scenes._scene import Layer, Scene
+from hsimap.scenes._scene import Scene
 from hsimap.spectra import Bands, wavelengths_in_nm
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hsimap.scenes._reader import Layer
 
 _PLANES: Final = {
     "view_zenith": "Metadata/to-sensor_Zenith_Angle",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsimap.scenes._scene import PixelReader
+    from hsimap.scenes._reader import PixelReader
 
 _SLAB: Final = 32 << 20
 """Bytes of the raw image that are read at a time."""

@@ -19,7 +19,7 @@ from hsimap.geometry import Grid, Window
 from hsimap.scenes._hdf5 import PlaneLayer, chunk_reader, dataset, find, numbers
 from hsimap.scenes._layers import ConstantLayer
 from hsimap.scenes._reference import wkt_of
-from hsimap.scenes._scene import Layer, Scene
+from hsimap.scenes._scene import Scene
 from hsimap.spectra import Bands
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsimap.scenes._scene import PixelReader
+    from hsimap.scenes._reader import Layer, PixelReader
 
 _SWATH: Final = "HDFEOS/SWATHS/PRS_L2D_HCO"
 _STEPS: Final = 65535

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from hsimap.errors import InputError
 from hsimap.geometry import Grid, Window, clear_outside
 from hsimap.scenes._fingerprint import fingerprint_of
 from hsimap.scenes._quality import Limits, Quality, flag_samples, stored_value
+from hsimap.scenes._reader import Layer, PixelReader, ReadsAhead
 from hsimap.scenes._reference import place_coordinates
 
 if TYPE_CHECKING:
@@ -24,34 +25,6 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 512
 _PROBES: Final = 5
-
-
-class PixelReader(Protocol):
-    """How one format gives out pixels that lie inside the raster."""
-
-    shape: tuple[int, int, int]
-    """``(band, y, x)``."""
-    dtype: np.dtype[np.generic]
-    storage: Storage
-
-    def read(
-        self, window: Window, bands: Sequence[int], out: NDArray[np.generic] | None = None
-    ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
-        """Return ``(band, y, x)`` values and the file's own mask (True = valid), if it has one.
-
-        The mask is ``(y, x)``, or ``(band, y, x)`` where the file has one for each band. The
-        values go to ``out``, of their shape and the reader's dtype, where it is given.
-        """
-
-    def close(self) -> None:
-        """Give files back."""
-
-
-class Layer(Protocol):
-    """A value for each pixel that comes with a scene, ``(y, x)``."""
-
-    def read(self, window: Window) -> NDArray[np.float32]:
-        """Return the values of a window inside the raster, NaN where there is none."""
 
 
 class Scene:
@@ -122,6 +95,11 @@ class Scene:
     def reader(self) -> PixelReader:
         """Where the pixels come from."""
         return self._reader
+
+    def expect(self, window: Window) -> None:
+        """Let the reader begin with a window inside the raster, if it can: it is read next."""
+        if isinstance(self._reader, ReadsAhead):
+            self._reader.expect(window)
 
     @property
     def storage(self) -> Storage:

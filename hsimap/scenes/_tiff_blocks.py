@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import imagecodecs
 import numpy as np
-from rasterio.env import get_gdal_config
 
 from hsimap.geometry import Window
+from hsimap.scenes._kept_blocks import KeptBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from hsimap.scenes._kept_blocks import Place, Room
 
 _DECODERS: Final[dict[str, Callable[..., Any]]] = {
     "deflate": imagecodecs.deflate_decode,
@@ -31,13 +33,8 @@ _DECODERS: Final[dict[str, Callable[..., Any]]] = {
     "zstd": imagecodecs.zstd_decode,
 }
 _PREDICTORS: Final = frozenset({"1", "2"})
-_CACHE: Final = 64 << 20
-"""Bytes of decoded blocks that are kept where nobody has bounded the file library's cache."""
 _THREADS: Final = 8
 """Most that decode side by side; no more than there are blocks that may be kept."""
-
-Place = tuple[int, int]
-"""``(row, column)`` of a block, counted in blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +49,6 @@ class BlockLayout:
     codec: str
     predictor: str
     """1 = none, 2 = differences along a row."""
-
-    @property
-    def block_bytes(self) -> int:
-        """Size of a decoded block."""
-        return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def window(self, place: Place) -> Window:
         """Return the pixels of a block that lie in the file."""
@@ -116,80 +108,6 @@ def layout_of(file: Any, path: Path) -> BlockLayout | None:  # noqa: ANN401  # r
     return layout if is_plain and known else None
 
 
-class _Room:
-    """Memory of a block, ``(y, x, sample)``."""
-
-    def __init__(self, layout: BlockLayout) -> None:
-        self.values = np.empty(layout.shape, layout.dtype)
-        self.users = 1
-        self.place: Place | None = None
-        """Which block is in it, if it is to be kept."""
-        self.left = 0
-        """Pixels of it that nobody has asked for yet."""
-
-
-class KeptBlocks:
-    """Decoded blocks that the next window needs too, and memory that is used over and over.
-
-    No more is kept than GDAL's cache may take (``GDAL_CACHEMAX``).
-
-    Parameters
-    ----------
-    layout : BlockLayout
-        Of the blocks.
-    """
-
-    def __init__(self, layout: BlockLayout) -> None:
-        self._layout, self._lock = layout, threading.Lock()
-        self._kept: OrderedDict[Place, _Room] = OrderedDict()
-        self._free: list[_Room] = []
-
-    def take(self, place: Place) -> _Room | None:
-        """Return a block that is kept, to be given back."""
-        with self._lock:
-            room = self._kept.get(place)
-            if room is not None:
-                self._kept.move_to_end(place)
-                room.users += 1
-            return room
-
-    def room(self) -> _Room:
-        """Return memory to decode a block into, to be given back."""
-        with self._lock:
-            if self._free:
-                room = self._free.pop()
-                room.users, room.place = 1, None
-                return room
-        return _Room(self._layout)
-
-    def give(self, room: _Room, pixels: int = 0) -> None:
-        """Take a block back of which so many pixels were used.
-
-        It is kept if it says where it lies, until each of its pixels was used.
-        """
-        with self._lock:
-            room.users -= 1
-            room.left -= pixels
-            if room.place is not None and self._kept.setdefault(room.place, room) is not room:
-                room.place = None  # another thread was faster
-            elif room.place is not None and room.left <= 0:
-                del self._kept[room.place]
-                room.place = None
-            while len(self._kept) * self._layout.block_bytes > _cache_bytes():
-                oldest = self._kept.popitem(last=False)[1]
-                oldest.place = None
-                if oldest is not room and not oldest.users:
-                    self._free.append(oldest)
-            if room.place is None and not room.users:
-                self._free.append(room)
-
-    def clear(self) -> None:
-        """Give all memory back."""
-        with self._lock:
-            self._kept.clear()
-            self._free.clear()
-
-
 class TiffBlocks:
     """Reads windows from a file's blocks.
 
@@ -207,9 +125,11 @@ class TiffBlocks:
     def __init__(self, path: Path, layout: BlockLayout) -> None:
         self._layout, self._handle = layout, -1
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._kept = KeptBlocks(layout)
+        self._kept = KeptBlocks(layout.shape, layout.dtype)
         self._lock, self._own = threading.Lock(), threading.local()
         self._pool: ThreadPoolExecutor | None = None
+        self._ahead: dict[Place, Future[None]] = {}
+        """Blocks that are decoded, or soon, for a window that has not been asked for yet."""
         self._is_trusted: bool | None = None
 
     def read(
@@ -253,6 +173,31 @@ class TiffBlocks:
         wait(works)  # until every thread has let go of ``out``, also where one of them failed
         return all(work.result() for work in works)
 
+    def expect(self, file: Any, window: Window) -> None:  # noqa: ANN401
+        """Begin to decode a window that is read next, behind the reads that are under way.
+
+        No more than as many blocks as are decoded side by side, and only where twice as many may
+        be kept: the decoders do not wait until the last block of a read is done.
+        """
+        if not self._is_trusted or self._kept.most < 2 * self._workers():
+            return
+        places = [p for p in self._layout.places(window) if not self._kept.has(p)]
+        for place in places[: self._workers()]:
+            where = None if place in self._ahead else _stored(file, place)
+            if where is not None:
+                self._ahead[place] = self._threads().submit(self._decode_ahead, place, where)
+
+    def _decode_ahead(self, place: Place, where: tuple[int, int]) -> None:
+        """Keep a block, unless it is damaged: who asks for it will find that."""
+        room = self._kept.room()
+        if self._decode(where, room.values):
+            self._label(room, place)
+        self._kept.give(room)
+
+    def _label(self, room: Room, place: Place) -> None:
+        own = self._layout.window(place)
+        room.place, room.left = place, own.height * own.width
+
     def _agrees(self, file: Any, place: Place, where: tuple[int, int]) -> bool:  # noqa: ANN401
         """Whether a block is what GDAL makes of it."""
         window = self._layout.window(place)
@@ -278,14 +223,17 @@ class TiffBlocks:
         right = min(own.col + own.width, window.col + window.width)
         top, left = max(own.row, window.row), max(own.col, window.col)
         part = Window(row=top, col=left, height=bottom - top, width=right - left)
+        ahead = self._ahead.pop(place, None)
+        if ahead is not None and not ahead.cancel():
+            ahead.result()  # it has a thread of its own
         room = self._kept.take(place)
         if room is None:
             room = self._kept.room()
             if not self._decode(where, room.values):
                 self._kept.give(room)
                 return False
-            room.place = place if part != own else None
-            room.left = own.height * own.width
+            if part != own:
+                self._label(room, place)
         y, x = part.shift(rows=-own.row, cols=-own.col).slices
         target = out[(..., *part.shift(rows=-window.row, cols=-window.col).slices)]
         pixels = room.values[y, x] if picks is None else room.values[y, x][..., picks]
@@ -311,16 +259,19 @@ class TiffBlocks:
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._pool is None:
-                fitting = max(_cache_bytes() // self._layout.block_bytes, 1)
-                workers = min(os.cpu_count() or 1, fitting, _THREADS)
-                self._pool = ThreadPoolExecutor(workers, thread_name_prefix="blocks")
+                self._pool = ThreadPoolExecutor(self._workers(), thread_name_prefix="blocks")
             return self._pool
+
+    def _workers(self) -> int:
+        """Return how many blocks are decoded side by side."""
+        return max(min(os.cpu_count() or 1, self._kept.most, _THREADS), 1)
 
     def close(self) -> None:
         """End the threads and close the file."""
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool.shutdown(cancel_futures=True)
             self._pool = None
+        self._ahead.clear()
         self._kept.clear()
         self._close_file()
 
@@ -340,8 +291,3 @@ def _stored(file: Any, place: Place) -> tuple[int, int] | None:  # noqa: ANN401
         for what in ("OFFSET", "SIZE")
     ]
     return None if None in found else (int(found[0]), int(found[1]))
-
-
-def _cache_bytes() -> int:
-    limit = get_gdal_config("GDAL_CACHEMAX")
-    return int(limit) if isinstance(limit, int) else _CACHE

@@ -53,6 +53,24 @@ def test_an_undeclared_code_is_an_input_error() -> None:
         encode_classes(categorical([1, 4]), np.array([1, 7]))
 
 
+@given(
+    codes=CODES,
+    steps=st.integers(1, 3),  # few values: many are equal
+    odd=st.sampled_from([0.0, 0.2]),
+    seed=st.integers(0, 99),
+)
+def test_the_class_is_what_numpys_argmax_says(
+    codes: list[int], steps: int, odd: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    shares = rng.integers(-steps, steps, (len(codes), 6, 7)).astype(np.float32)
+    shares[rng.random(shares.shape) < odd / len(codes)] = np.nan
+    shares[rng.random(shares.shape) < odd / len(codes)] = np.inf
+    expected = np.array(codes)[shares.argmax(axis=0)]
+    expected[~np.isfinite(shares).all(axis=0)] = CLASS_NODATA
+    assert decode_classes(categorical(codes), shares).tolist() == expected.tolist()
+
+
 def test_a_pixel_with_any_nan_is_nodata() -> None:
     probabilities = np.array([[[0.9, 0.2]], [[0.1, np.nan]]], dtype=np.float32)
     assert decode_classes(categorical([3, 5]), probabilities).tolist() == [[3, CLASS_NODATA]]

@@ -33,8 +33,9 @@ class Apart(torch.Tensor):
     def __array__(self, *args, **kwargs):
         raise TypeError("this tensor is on the device")
 
-    def to(self, device, *args, **kwargs):
-        found = super().to(device, *args, **kwargs)
+    def to(self, device=None, *args, **kwargs):
+        before = () if device is None else (device,)
+        found = super().to(*before, *args, **kwargs)
         return found.as_subclass(torch.Tensor) if device == "cpu" else found
 
 

@@ -26,6 +26,11 @@ class Adapter:
         self.shape = (height, width)
         self.storage = SimpleNamespace(block=block, keeps=keeps)
         self.hits = np.zeros((height, width), dtype=int)
+        self.expected = []
+
+    def expect(self, window):
+        assert not self.hits[window.slices].any(), "decoded before"
+        self.expected.append(window)
 
     def read_flagged(self, window, out):
         out[...] = self.values[(..., *window.slices)]
@@ -64,9 +69,24 @@ def test_every_window_is_the_scene_and_every_row_is_decoded_once(
             truth, mask = expected(adapter, window)
             np.testing.assert_array_equal(values, truth)
             np.testing.assert_array_equal(flags, mask)
+            for ahead in adapter.expected[:-1]:  # all but what this read has told
+                assert adapter.hits[ahead.slices].all()
+            del adapter.expected[:-1]
             kept_rows = [len(below.flags) for below in rows._below.values()]
             assert max(kept_rows, default=0) <= rows_below(plan, block)
     assert adapter.hits.max(initial=0) <= 1
+
+
+def test_what_follows_is_told_but_for_blocks_that_this_window_reaches():
+    adapter = Adapter(64, 64, (16, 16), keeps=True)
+    rows = BlockRows(adapter, 24)
+    for top in (0, 24):
+        for left, width in ((0, 20), (20, 20), (40, 24)):
+            window = Window(row=top, col=left, height=24, width=width)
+            rows.read_flagged(window, np.empty((BANDS, 24, width), np.int16))
+    told = [(w.row, w.col, w.height, w.width) for w in adapter.expected]
+    # Of the first row nobody knows the windows; at the end of each the next one's first columns.
+    assert told == [(32, 0, 16, 20), (32, 32, 16, 8), (32, 48, 16, 16), (48, 0, 16, 20)]
 
 
 def test_no_more_is_kept_than_the_next_row_of_tiles_needs():

@@ -75,6 +75,7 @@ def test_every_window_of_every_kind_is_what_was_written(
     set_gdal_config("GDAL_CACHEMAX", cache)
     reader = GdalReader(path)
     for _ in range(4):
+        reader.expect(data.draw(windows(*size)))  # what comes next, or something else
         window = data.draw(windows(*size))
         bands = data.draw(st.lists(st.integers(0, 2), min_size=1, max_size=4))
         expected = values[bands][(..., *window.slices)]
@@ -130,6 +131,7 @@ def test_a_damaged_block_is_an_error_that_names_the_file(tmp_path):
     path.write_bytes(data)
     reader = GdalReader(path)
     read(reader, Window(row=0, col=0, height=16, width=64))
+    reader.expect(Window(row=32, col=32, height=16, width=32))  # keeps it to itself
     with pytest.raises(InputError, match=r"a\.tif cannot be read at Window\(row=32"):
         read(reader, Window(row=32, col=32, height=16, width=32))
     reader.close()
@@ -157,6 +159,7 @@ def test_windows_side_by_side_decode_each_block_once(tmp_path, monkeypatch):
     set_gdal_config("GDAL_CACHEMAX", 7 * 3 * 16 * 32 * 2)
     for col in range(0, 128, 20):
         window = Window(row=0, col=col, height=64, width=min(20, 128 - col))
+        reader.expect(window)
         np.testing.assert_array_equal(read(reader, window), values[(..., *window.slices)])
         assert len(reader._blocks._kept._kept) <= 7
     assert not reader._blocks._kept._kept  # each pixel was asked for
@@ -172,12 +175,37 @@ def test_threads_that_read_at_the_same_time_do_not_meet(tmp_path):
     def check(seed):
         rng = np.random.default_rng(seed)
         for _ in range(40):
-            row, col = rng.integers(0, 150, 2)
+            row, col, ahead = rng.integers(0, 150, 3)
+            reader.expect(Window(row=int(ahead), col=int(col), height=50, width=50))
             window = Window(row=int(row), col=int(col), height=50, width=50)
             np.testing.assert_array_equal(read(reader, window), values[(..., *window.slices)])
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(check, range(8)))
+    reader.close()
+
+
+def test_blocks_that_are_expected_are_there_when_they_are_asked_for(tmp_path, monkeypatch):
+    values = samples((3, 64, 128), "int16")
+    reader = GdalReader(write(tmp_path / "a.tif", values))
+    blocks = reader._blocks
+    monkeypatch.setattr(type(blocks), "_workers", lambda self: 2)
+    near, next_one = (Window(row=0, col=col, height=32, width=32) for col in (0, 64))
+    set_gdal_config("GDAL_CACHEMAX", 3 * 3 * 16 * 32 * 2)
+    reader.expect(next_one)
+    read(reader, near)
+    reader.expect(next_one)
+    assert not blocks._ahead  # not before the file is trusted, nor where they might not be kept
+    set_gdal_config("GDAL_CACHEMAX", 4 * 3 * 16 * 32 * 2)
+    reader.expect(next_one)
+    reader.expect(next_one)
+    assert list(blocks._ahead) == [(0, 2), (1, 2)]
+    for work in blocks._ahead.values():
+        work.result()
+    assert blocks._kept.has((0, 2))
+    monkeypatch.setattr(blocks, "_decode", None)  # decodes nothing any more
+    np.testing.assert_array_equal(read(reader, next_one), values[(..., *next_one.slices)])
+    assert not blocks._ahead
     reader.close()
 
 
