@@ -11,8 +11,10 @@ run by ``hsimap predict`` and by that loop in turn, with the scene dropped from 
 and CPU are of the whole process; memory is the peak of the process tree without file-backed pages.
 Ideal is the CPU time of decoding, of the network on the pixels that the plan computes, and of
 encoding the files that were written, each measured alone with one thread, over the cores, and the
-start-up. It is measured in each round, right after the run that it is held against, as the pace of
-a machine changes; what is told is the median of these ratios. A case may name a precision: the
+start-up; and the same where each stage is measured on all cores at once, a copy a core, as two
+cores at work are slower than one (stages.py). It is measured in each round, right after the run
+that it is held against, as the pace of a machine changes; what is told is the median of these
+ratios. A case may name a precision: the
 network is calibrated on S.tif then, accepted without proof, as its weights are random, and run in
 turn with float32 in ONNX Runtime in place of the loop. Peers are further columns of the harness,
 each run once a round. Prints tables in
@@ -49,6 +51,7 @@ CLASSES = {"class_a": 4, "class_b": 2, "class_c": 3}
 N_VALUES = 10
 ALIGNMENT_AND_REACH = {"tiny": (1, 1), "unet": (4, 24)}
 MEMORY = "1.5GiB"
+STAGES = ("decode", "forward", "encode", "start")
 
 
 def make_bundle(data: Path, name: str, folder: Path) -> Path:
@@ -204,10 +207,13 @@ def case(options: argparse.Namespace, text: str, folder: Path) -> dict[str, Any]
             "beside": others, "second_call": again, "stages": least}  # fmt: skip
 
 
-def ideal_of(stages: dict[str, float], cores: int) -> float:
-    """Return the seconds that a run would take if every core did useful work all the time."""
-    work = stages["decode"] + stages["forward"] + stages["encode"]
-    return work / cores + stages["start"]
+def ideal_of(stages: dict[str, Any], cores: int, *, busy: bool = False) -> float:
+    """Return the seconds that a run would take if every core did useful work all the time.
+
+    At the pace of a core that works alone, or at that of cores that are all ``busy``.
+    """
+    seconds = stages["busy"] if busy else stages
+    return sum(seconds[key] for key in STAGES[:3]) / cores + stages["start"]
 
 
 def row(result: dict[str, Any], cores: int) -> str:
@@ -219,18 +225,20 @@ def row(result: dict[str, Any], cores: int) -> str:
     loop, other = (median(run[key] for run in rival) for key in ("wall", "mib"))
     alone = result["stages"][0]
     ideals = [ideal_of(stage, cores) for stage in result["stages"]]
-    over = [run["wall"] / ideal for run, ideal in zip(result["hsimap"], ideals, strict=True)]
+    busy = [ideal_of(stage, cores, busy=True) for stage in result["stages"]]
+    over, over_busy = (
+        median(run["wall"] / ideal for run, ideal in zip(result["hsimap"], found, strict=True))
+        for found in (ideals, busy)
+    )
     cells = [
         result["network"], result["scene"], f"{wall:.1f}", f"{cpu:.1f}",
         f"{alone['mpx'] / wall:.2f}", f"{median(ideals):.1f}",
-        f"{median(over):.2f}", f"{loop:.1f}", f"{wall / loop:.2f}",
+        f"{over:.2f}", f"{median(busy):.1f}", f"{over_busy:.2f}",
+        f"{loop:.1f}", f"{wall / loop:.2f}",
         f"{alone['ratio']:.3f}", f"{peak:.0f}", f"{other:.0f}",
         f"{result['second_call']['wall']:.1f}",
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
-
-
-STAGES = ("decode", "forward", "encode", "start")
 
 
 def round_rows(results: list[dict[str, Any]], cores: int) -> list[str]:
@@ -241,6 +249,9 @@ def round_rows(results: list[dict[str, Any]], cores: int) -> list[str]:
             cells = [result["network"], result["scene"], *(f"{stage[key]:.1f}" for key in STAGES)]
             ideal = ideal_of(stage, cores)
             cells += [f"{ideal:.1f}", f"{run['wall']:.1f}", f"{run['wall'] / ideal:.2f}"]
+            ideal = ideal_of(stage, cores, busy=True)
+            cells += [f"{stage['busy'][key]:.1f}" for key in STAGES[:3]]
+            cells += [f"{ideal:.1f}", f"{run['wall'] / ideal:.2f}"]
             lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -282,15 +293,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 HEAD = (
     "| network | scene | wall s | CPU s | Mpx/s | ideal s | wall / ideal"
-    " | loop or fp32 s | wall / that"
-    " | computed / mapped | peak MiB | its MiB | second call s |\n" + "|---" * 13 + "|"
+    " | ideal s, cores busy | wall / that | loop or fp32 s | wall / that"
+    " | computed / mapped | peak MiB | its MiB | second call s |\n" + "|---" * 15 + "|"
 )
 
 
 ROUNDS = (
-    "| network | scene | decode | network | encode | start | ideal s | wall s | wall / ideal |\n"
-    + "|---" * 9
-    + "|"
+    "| network | scene | decode | network | encode | start | ideal s | wall s | wall / ideal"
+    " | decode, cores busy | network | encode | ideal s | wall / that |\n" + "|---" * 14 + "|"
 )
 PEERS = "| network | scene | tool | wall s | CPU s | peak MiB | rounds |\n" + "|---" * 7 + "|"
 

@@ -1,20 +1,26 @@
-"""CPU seconds of decoding, of the network, and of encoding a finished run, each alone.
+"""CPU seconds of decoding, of the network, and of encoding a finished run, each by itself.
 
     python benchmarks/stages.py MODEL SCENE MAPS MEMORY RUNTIME PRECISION
 
 MAPS is the folder that ``hsimap predict`` made with that model, scene, memory, runtime and
 precision. Prints one line of JSON: ``decode``, ``forward``, ``encode`` and ``start`` (seconds), the
-plan's ``ratio`` of computed to mapped pixels, and ``mpx`` of the scene.
+plan's ``ratio`` of computed to mapped pixels, ``mpx`` of the scene, and under ``busy`` the first
+three once more: the mean of one copy a core, each held to its own, which do the same at the same
+time. Cores share their memory, their last cache and their clock, so that what one of them does
+alone is not what each does when all are at work, as in a run.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import rasterio
@@ -32,6 +38,10 @@ from hsimap.runtimes import open_runtime
 from hsimap.scenes import bound_cache, open_scene
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.queues import Queue
+    from multiprocessing.synchronize import Barrier
+
     from numpy.typing import NDArray
 
     from hsimap.geometry import Window
@@ -91,16 +101,20 @@ def encode(maps: Path, scene: Path, bundle: Bundle) -> float:
     return seconds
 
 
-def main() -> None:
-    """Measure and print."""
-    model, scene, maps = map(Path, sys.argv[1:4])
-    memory, (route, precision) = parse_bytes(sys.argv[4]), sys.argv[5:7]
+def measure(arguments: list[str], together: Callable[[], object]) -> dict[str, float]:
+    """Return the CPU seconds of the three stages, the plan's ratio, and the scene's size.
+
+    ``together`` is called before each stage.
+    """
+    model, scene, maps = map(Path, arguments[:3])
+    memory, (route, precision) = parse_bytes(arguments[3]), arguments[4:6]
     bundle = Bundle.load(model)
     opened = open_scene(scene)
     adapter, grid = SceneAdapter(opened, bundle.manifest.input), opened.grid
     settings = MapSettings(memory=memory, runtime=route, precision=precision, probabilities="none")
     plan = plan_scene(opened, adapter, bundle, settings)
     bound_cache(plan.cache_bytes)
+    together()
     decoding, tiles = decode(adapter, plan)
     runtime = open_runtime(bundle, threads=1, runtime=route, precision=precision)
     batches = [(v[None], m[None, None].astype("f4")) for v, m in tiles]
@@ -108,20 +122,49 @@ def main() -> None:
         batches = [(adapter.to_network(v[0])[None], m) for v, m in batches]
     for batch in batches[:2]:  # the second one finds its memory
         runtime.forward(*batch)
+    together()
     started = time.process_time()
     for batch in batches:
         runtime.forward(*batch)
     each = (time.process_time() - started) / len(batches)
     n_tiles = plan.tiles.n_rows * plan.tiles.n_cols - empty_tiles(adapter, plan)
-    start = time.perf_counter()
-    opening = [sys.executable, "-c", START, str(model), route, precision]
-    subprocess.run(opening, check=True)  # noqa: S603  # our own
-    start = time.perf_counter() - start
-    found = {
+    together()
+    return {
         "decode": decoding, "forward": each * n_tiles, "encode": encode(maps, scene, bundle),
-        "start": start, "ratio": plan.tiles.ratio, "mpx": grid.height * grid.width / 1e6,
+        "ratio": plan.tiles.ratio, "mpx": grid.height * grid.width / 1e6,
     }  # fmt: skip
-    print(json.dumps(found))
+
+
+def copy_on(core: int, arguments: list[str], barrier: Barrier, told: Queue[object]) -> None:
+    """Measure on one core, stage by stage with the others."""
+    os.sched_setaffinity(0, {core})
+    told.put(measure(arguments, barrier.wait))
+
+
+def measure_busy(arguments: list[str]) -> dict[str, float]:
+    """Return the mean CPU seconds of the stages where every core does the same."""
+    context, cores = multiprocessing.get_context("spawn"), sorted(os.sched_getaffinity(0))
+    barrier, told = context.Barrier(len(cores)), context.Queue()
+    copies = [
+        context.Process(target=copy_on, args=(core, arguments, barrier, told)) for core in cores
+    ]
+    for one in copies:
+        one.start()
+    found = [told.get() for _ in copies]
+    for one in copies:
+        one.join()
+    return {stage: mean(one[stage] for one in found) for stage in ("decode", "forward", "encode")}
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = sys.argv[1:7]
+    found = measure(arguments, lambda: None)
+    started = time.perf_counter()
+    opening = [sys.executable, "-c", START, arguments[0], *arguments[4:6]]
+    subprocess.run(opening, check=True)  # noqa: S603  # our own
+    start = time.perf_counter() - started
+    print(json.dumps({**found, "start": start, "busy": measure_busy(arguments)}))
 
 
 if __name__ == "__main__":

@@ -78,6 +78,23 @@ def test_a_raw_file_needs_no_cache_and_the_same_tiles() -> None:
     assert raw.memory_bytes < tiff.memory_bytes
 
 
+@pytest.mark.parametrize(("block", "widest"), [(64, 1), (256, 1), (512, 2), (1024, 4)])
+def test_a_piece_is_no_wider_than_a_block_where_the_decoder_goes_on_by_itself(
+    block: int, widest: int
+) -> None:
+    settings = MapSettings(memory=16 * GIB, tile=256)
+    stored = Storage(driver="GeoTIFF", interleave="pixel", block=(block, block),
+                     compression="deflate")  # fmt: skip
+    keeping, plain = (
+        plan_map(grid(), manifest(), settings, itemsize=2, storage=replace(stored, keeps=keeps))
+        for keeps in (True, False)
+    )
+    assert keeping.block_rows
+    assert keeping.at_once == widest
+    assert plain.at_once > 1
+    assert keeping.tiles == plain.tiles
+
+
 def test_a_budget_that_is_too_small_is_refused_with_the_need() -> None:
     with pytest.raises(ResourceError, match=r"needs about \d+ MiB"):
         plan_map(grid(), manifest(), MapSettings(memory=GIB // 8), itemsize=2)
