@@ -10,7 +10,7 @@ whose ``columns/ort_loop.py`` is a plain loop over tiles with ONNX Runtime. In a
 run by ``hsimap predict`` and by that loop in turn, with the scene dropped from the page cache. Wall
 and CPU are of the whole process; memory is the peak of the process tree without file-backed pages.
 Ideal is the CPU time of decoding, of the network on the pixels that the plan computes, and of
-encoding the files that were written, each measured alone with one thread, over the cores, and the
+encoding the files that were written, each measured alone on one core, over the cores, and the
 start-up; and the same where each stage is measured on all cores at once, a copy a core, as two
 cores at work are slower than one (stages.py). It is measured in each round, right after the run
 that it is held against, as the pace of a machine changes; what is told is the median of these
@@ -161,7 +161,7 @@ def run_column(
 
 
 def stages(model: Path, scene: Path, maps: Path, route: list[str]) -> dict[str, float]:
-    """Measure the stages alone in a process with one thread."""
+    """Measure the stages by themselves: on one core, and on all of them at once."""
     forget(scene)
     command = [sys.executable, str(Path(__file__).with_name("stages.py"))]
     command += [str(model), str(scene), str(maps), MEMORY, *route]

@@ -37,10 +37,11 @@ from hsimap.mapping import MapSettings, SceneAdapter, plan_map
 from hsimap.mapping.engine import Engine
 from hsimap.mapping.tiling import TilePlan
 from hsimap.networks import NetworkSettings, NormalisationSpec, build_network
-from hsimap.runtimes import available_cpus, export_onnx, open_runtime
+from hsimap.runtimes import export_onnx, open_runtime
 from hsimap.runtimes._memory import activation_bytes
 from hsimap.runtimes._torch import load_network
 from hsimap.scenes import open_scene, scene_from_array
+from hsimap.streams import available_cpus
 from hsimap.training._seams import choose_crop, measure_seams
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
     python benchmarks/stages.py MODEL SCENE MAPS MEMORY RUNTIME PRECISION
 
 MAPS is the folder that ``hsimap predict`` made with that model, scene, memory, runtime and
-precision. Prints one line of JSON: ``decode``, ``forward``, ``encode`` and ``start`` (seconds), the
-plan's ``ratio`` of computed to mapped pixels, ``mpx`` of the scene, and under ``busy`` the first
-three once more: the mean of one copy a core, each held to its own, which do the same at the same
-time. Cores share their memory, their last cache and their clock, so that what one of them does
+precision. Each is measured on one core. Prints one line of JSON: ``decode``, ``forward``,
+``encode`` and ``start`` (seconds), the plan's ``ratio`` of computed to mapped pixels, ``mpx`` of the
+scene, and under ``busy`` the first three once more: the mean of one copy a core, which do the same
+at the same time. Cores share their memory, their last cache and their clock, so that what one of them does
 alone is not what each does when all are at work, as in a run.
 """
 
@@ -38,7 +38,7 @@ from hsimap.runtimes import open_runtime
 from hsimap.scenes import bound_cache, open_scene
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from multiprocessing.queues import Queue
     from multiprocessing.synchronize import Barrier
 
@@ -141,9 +141,9 @@ def copy_on(core: int, arguments: list[str], barrier: Barrier, told: Queue[objec
     told.put(measure(arguments, barrier.wait))
 
 
-def measure_busy(arguments: list[str]) -> dict[str, float]:
-    """Return the mean CPU seconds of the stages where every core does the same."""
-    context, cores = multiprocessing.get_context("spawn"), sorted(os.sched_getaffinity(0))
+def measure_on(cores: Sequence[int], arguments: list[str]) -> dict[str, float]:
+    """Return the mean of copies that do the same at the same time, each held to a core."""
+    context = multiprocessing.get_context("spawn")
     barrier, told = context.Barrier(len(cores)), context.Queue()
     copies = [
         context.Process(target=copy_on, args=(core, arguments, barrier, told)) for core in cores
@@ -153,18 +153,20 @@ def measure_busy(arguments: list[str]) -> dict[str, float]:
     found = [told.get() for _ in copies]
     for one in copies:
         one.join()
-    return {stage: mean(one[stage] for one in found) for stage in ("decode", "forward", "encode")}
+    return {key: mean(one[key] for one in found) for key in found[0]}
 
 
 def main() -> None:
     """Measure and print."""
-    arguments = sys.argv[1:7]
-    found = measure(arguments, lambda: None)
+    arguments, cores = sys.argv[1:7], sorted(os.sched_getaffinity(0))
+    found: dict[str, Any] = measure_on(cores[:1], arguments)
     started = time.perf_counter()
     opening = [sys.executable, "-c", START, arguments[0], *arguments[4:6]]
     subprocess.run(opening, check=True)  # noqa: S603  # our own
-    start = time.perf_counter() - started
-    print(json.dumps({**found, "start": start, "busy": measure_busy(arguments)}))
+    found["start"] = time.perf_counter() - started
+    busy = measure_on(cores, arguments)
+    found["busy"] = {stage: busy[stage] for stage in ("decode", "forward", "encode")}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 _END: Final = object()
+
+
+def available_cpus() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def prefetch(items: Iterable[T], *, depth: int) -> Generator[T]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from hsimap.mapping.probe import stored_identity, stored_route
 from hsimap.mapping.run import map_scene
 from hsimap.runtimes import choices
 from hsimap.scenes import open_scene
+from hsimap.streams import available_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,7 +76,7 @@ def threads_for(asked: int | None, folders: Sequence[Path], *, workers: int) -> 
         runtime = stored_identity(folder).get("runtime", {})
         if str(runtime.get("threads", "")).isdecimal():
             return int(runtime["threads"])
-    return max(1, len(os.sched_getaffinity(0)) // workers)
+    return max(1, available_cpus() // workers)
 
 
 def map_lines(

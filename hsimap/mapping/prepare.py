@@ -15,8 +15,9 @@ from hsimap.mapping.adapter import SceneAdapter
 from hsimap.mapping.blockrows import BlockRows
 from hsimap.mapping.radiometry import check_radiometry, compare_spectra, sample_pixels
 from hsimap.mapping.settings import MapPlan, MapSettings, plan_map, restrict
-from hsimap.runtimes import available_cpus, choices, open_runtime, runs_side_by_side
+from hsimap.runtimes import choices, open_runtime, runs_side_by_side
 from hsimap.scenes import bound_cache
+from hsimap.streams import available_cpus
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,8 @@ from hsimap.mapping.memory import (
 )
 from hsimap.mapping.pieces import even_piece, widest_piece
 from hsimap.mapping.tiling import TilePlan, TileRules, plan_tiles
-from hsimap.runtimes import available_cpus, runs_side_by_side
+from hsimap.runtimes import runs_side_by_side
+from hsimap.streams import available_cpus
 from hsimap.tasks import Scope
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from hsimap.bundle import INT8, ONNX, WEIGHTS
 from hsimap.errors import UsageError
 from hsimap.runtimes._host import (
-    available_cpus,
     give_back_memory,
     instruction_set,
     keep_freed_memory,
@@ -26,6 +25,7 @@ from hsimap.runtimes._routes import (
     runs_side_by_side,
     waiver_note,
 )
+from hsimap.streams import available_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +42,6 @@ __all__ = [
     "ParityReport",
     "Route",
     "Runtime",
-    "available_cpus",
     "choices",
     "default_runtime",
     "export_onnx",

@@ -12,10 +12,10 @@ import torch
 
 from hsimap.errors import BundleError, VerificationError
 from hsimap.runtimes._graph import strip
-from hsimap.runtimes._host import available_cpus
 from hsimap.runtimes._interface import IMAGE, VALID, Contract
 from hsimap.runtimes._onnx import OnnxRuntime
 from hsimap.runtimes._parity import TOLERANCE, ParityReport, check_parity, export_shape
+from hsimap.streams import available_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

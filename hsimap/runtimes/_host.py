@@ -20,13 +20,6 @@ _ARENAS: Final = 2
 _NAME_LENGTH: Final = 256
 
 
-def available_cpus() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def has(*libraries: str) -> bool:
     """Say whether optional libraries are installed, without loading them."""
     return all(find_spec(name) is not None for name in libraries)

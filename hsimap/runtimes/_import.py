@@ -19,11 +19,11 @@ from hsimap.runtimes._form import (
     taps_of,
 )
 from hsimap.runtimes._graph import load_graph
-from hsimap.runtimes._host import available_cpus
 from hsimap.runtimes._interface import Contract
 from hsimap.runtimes._onnx import check_value
 from hsimap.runtimes._sessions import open_session
 from hsimap.runtimes._trial import Trial
+from hsimap.streams import available_cpus
 
 if TYPE_CHECKING:
     from pathlib import Path

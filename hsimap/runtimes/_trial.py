@@ -11,7 +11,6 @@ import onnx
 from hsimap.errors import BundleError, VerificationError
 from hsimap.geometry import round_up
 from hsimap.runtimes._compose import Feed, Tap, normalise, post_process
-from hsimap.runtimes._host import available_cpus
 from hsimap.runtimes._onnx import OnnxRuntime
 from hsimap.runtimes._parity import (
     ParityReport,
@@ -21,6 +20,7 @@ from hsimap.runtimes._parity import (
     random_input,
 )
 from hsimap.runtimes._sessions import run_session
+from hsimap.streams import available_cpus
 from hsimap.tasks import Kind, Output, Role
 
 if TYPE_CHECKING:

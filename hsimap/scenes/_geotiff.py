@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ from hsimap.scenes._page_cache import PassingPages
 from hsimap.scenes._scene import Scene
 from hsimap.scenes._storage import Storage
 from hsimap.scenes._tiff_blocks import TiffBlocks, layout_of
+from hsimap.streams import available_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +139,7 @@ class GdalReader:
     def _file(self) -> Any:  # noqa: ANN401
         file = getattr(self._local, "file", None)
         if file is None:
-            file = _open(self._path, num_threads=min(os.cpu_count() or 1, 8))
+            file = _open(self._path, num_threads=min(available_cpus(), 8))
             self._local.file = file
             with self._lock:
                 self._handles.append(file)

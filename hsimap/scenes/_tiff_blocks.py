@@ -17,6 +17,7 @@ import numpy as np
 
 from hsimap.geometry import Window
 from hsimap.scenes._kept_blocks import KeptBlocks
+from hsimap.streams import available_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -264,7 +265,7 @@ class TiffBlocks:
 
     def _workers(self) -> int:
         """Return how many blocks are decoded side by side."""
-        return max(min(os.cpu_count() or 1, self._kept.most, _THREADS), 1)
+        return max(min(available_cpus(), self._kept.most, _THREADS), 1)
 
     def close(self) -> None:
         """End the threads and close the file."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from hsimap.errors import UsageError
 from hsimap.evaluation import append_result, evaluate_model
 from hsimap.labels import VALIDATION
-from hsimap.runtimes import available_cpus, instruction_set, open_runtime
+from hsimap.runtimes import instruction_set, open_runtime
+from hsimap.streams import available_cpus
 from hsimap.training._checkpoints import has_checkpoint
 from hsimap.training._finish import result_of
 from hsimap.training._scenes import open_recipe

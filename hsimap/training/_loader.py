@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hsimap.streams import prefetch
+from hsimap.streams import available_cpus, prefetch
 from hsimap.training._batches import Batch, disturb, load_batch
 
 if TYPE_CHECKING:
@@ -120,8 +119,7 @@ def count_workers(settings: TrainingSettings, device: torch.device) -> int:
         return settings.workers
     if device.type == "cpu":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(min((cores or 1) // settings.devices - 1, _MOST_WORKERS), 0)
+    return max(min(available_cpus() // settings.devices - 1, _MOST_WORKERS), 0)
 
 
 class _Keys(Sampler[Key]):

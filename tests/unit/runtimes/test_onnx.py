@@ -13,9 +13,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hsimap.errors import BundleError, ResourceError, UsageError
-from hsimap.runtimes import _sessions, available_cpus, open_runtime
+from hsimap.runtimes import _sessions, open_runtime
 from hsimap.runtimes._graph import load_graph
 from hsimap.runtimes._host import cuda_devices
+from hsimap.streams import available_cpus
 
 Make = Callable[..., Any]
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsimap.errors import VerificationError
-from hsimap.runtimes import Contract, available_cpus
+from hsimap.runtimes import Contract
 from hsimap.runtimes._host import instruction_set, keep_freed_memory
 from hsimap.runtimes._parity import check_parity, export_shape, measure_reach, parity_shapes
+from hsimap.streams import available_cpus
 from hsimap.tasks import Kind, Output, Role
 
 CLASSES = Output(task="cover", kind=Kind.CATEGORICAL, channels=2, role=Role.PROBABILITY)
