@@ -4,10 +4,10 @@
 
 MAPS is the folder that ``hsimap predict`` made with that model, scene, memory, runtime and
 precision. Each is measured on one core. Prints one line of JSON: ``decode``, ``forward``,
-``encode`` and ``start`` (seconds), the plan's ``ratio`` of computed to mapped pixels, ``mpx`` of the
-scene, and under ``busy`` the first three once more: the mean of one copy a core, which do the same
-at the same time. Cores share their memory, their last cache and their clock, so that what one of them does
-alone is not what each does when all are at work, as in a run.
+``encode`` and ``start`` (seconds), the plan's ``ratio`` of computed to mapped pixels, ``mpx`` of
+the scene, and under ``busy`` the first three once more: the mean of one copy a core, which do the
+same at the same time. Cores share their memory, their last cache and their clock, so that what
+one of them does alone is not what each does when all are at work, as in a run.
 """
 
 from __future__ import annotations
@@ -111,7 +111,10 @@ def measure(arguments: list[str], together: Callable[[], object]) -> dict[str, f
     bundle = Bundle.load(model)
     opened = open_scene(scene)
     adapter, grid = SceneAdapter(opened, bundle.manifest.input), opened.grid
-    settings = MapSettings(memory=memory, runtime=route, precision=precision, probabilities="none")
+    settings = MapSettings(
+        memory=memory, runtime=route, precision=precision, probabilities="none",
+        threads=os.cpu_count(),  # those of the run, whatever this copy is held to
+    )  # fmt: skip
     plan = plan_scene(opened, adapter, bundle, settings)
     bound_cache(plan.cache_bytes)
     together()
