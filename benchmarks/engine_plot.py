@@ -118,7 +118,8 @@ def _tell(axis: Axes, end: float, name: str, text: str) -> None:
 
 def _draw_walls(axis: Axes, case: dict[str, Any], cores: int) -> None:
     runs = _tools(case)
-    alone = {key: median(stage[key] for stage in case["stages"]) for key in case["stages"][0]}
+    known = (*STAGES, "mpx")
+    alone = {key: median(stage[key] for stage in case["stages"]) for key in known}
     kind = FORMATS.get(case["scene"][-4:], case["scene"])
     axis.set_title(f"{case['network']} on {kind}, {alone['mpx']:.3g} Mpx")
     _bars(axis, {"hsimap": runs["hsimap"]}, "wall", "s")
