@@ -1,6 +1,6 @@
 """Blocks that are decoded without GDAL hold what GDAL reads, and what is odd is left to GDAL."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import imagecodecs
 import numpy as np
@@ -198,14 +198,29 @@ def test_blocks_that_are_expected_are_there_when_they_are_asked_for(tmp_path, mo
     assert not blocks._ahead  # not before the file is trusted, nor where they might not be kept
     set_gdal_config("GDAL_CACHEMAX", 4 * 3 * 16 * 32 * 2)
     reader.expect(next_one)
+    before = dict(blocks._ahead)
     reader.expect(next_one)
-    assert list(blocks._ahead) == [(0, 2), (1, 2)]
+    assert blocks._ahead == before  # nothing is decoded twice
+    assert list(before) == [(0, 2), (1, 2)]
     for work in blocks._ahead.values():
         work.result()
     assert blocks._kept.has((0, 2))
     monkeypatch.setattr(blocks, "_decode", None)  # decodes nothing any more
     np.testing.assert_array_equal(read(reader, next_one), values[(..., *next_one.slices)])
     assert not blocks._ahead
+    reader.close()
+
+
+def test_a_block_whose_turn_has_not_come_is_decoded_by_who_asks_for_it(tmp_path, monkeypatch):
+    values = samples((3, 64, 64), "int16")
+    reader = GdalReader(write(tmp_path / "a.tif", values))
+    whole = Window(row=0, col=0, height=64, width=64)
+    read(reader, whole)
+    waiting = Future()
+    monkeypatch.setattr(waiting, "result", None)  # its thread may be the one that asks
+    reader._blocks._ahead[0, 0] = waiting
+    np.testing.assert_array_equal(read(reader, whole), values)
+    assert waiting.cancelled()
     reader.close()
 
 
